@@ -1,0 +1,232 @@
+"""AutoencoderTransformer: its parameters, its docstring, how its model is built."""
+
+from numbers import Real
+
+import numpy as np
+
+from . import _engine, _latent
+from ._base import RULES, BaseAutoencoder
+from ._models import Autoencoder
+from ._validation import Having, Interval, Options
+
+
+class AutoencoderTransformer(BaseAutoencoder):
+    r"""Autoencoder: non-linear dimensionality reduction that can score and draw rows.
+
+    A network (the encoder) maps a row x to its code z = f(x), a second one (the decoder) maps the
+    code back. Training minimises the negative log-likelihood :math:`-\log p(x | f(x))`, summed
+    over features, averaged over rows: for real values half the squared error in working units,
+    for values in [0, 1] the cross-entropy. Afterwards the noise scale of each feature, and a
+    density of the codes to draw from, are estimated.
+
+    Parameters
+    ----------
+    n_components : int or "auto", default="auto"
+        Dimensions of the code. "auto" is half the number of features, 2 to 16.
+    hidden_layer_sizes : tuple of int or "auto", default="auto"
+        Widths of the encoder's hidden layers; the decoder has them in reverse. ``()`` is a linear
+        model. "auto" is two layers, sized by the number of features.
+    activation : {"relu", "leaky_relu", "elu", "silu", "gelu", "tanh", "sigmoid", "identity"}, \
+            default="silu"
+        The non-linearity between layers.
+    likelihood : {"auto", "gaussian", "bernoulli"} or Likelihood class, default="auto"
+        The distribution p(x | z). "gaussian" has a noise scale for each feature, "bernoulli" is
+        for values in [0, 1]; "auto" is the latter where X has zeros and ones only. A subclass of
+        :class:`skvae.likelihoods.Likelihood` may be passed.
+    scaling : {"standard", "quantile", None}, default="standard"
+        How continuous features are scaled inside the model: to zero mean and unit variance; by
+        their quantiles to a normal distribution (a piecewise linear map); not at all. The
+        log-Jacobian of the map is part of the score, so scores are in the units of X.
+    noise : float, default=0.0
+        Standard deviation, in working units, of normal noise added to the encoder's input in
+        training (denoising autoencoder).
+    tied : bool, default=False
+        Whether the decoder's weights are the encoder's, transposed.
+    latent_density : {"gaussian_mixture", None} or estimator, default="gaussian_mixture"
+        The density that is fitted to the codes after training, and from which `sample` draws: an
+        estimator with `fit`, `score_samples` and `sample`, as
+        :class:`~sklearn.neighbors.KernelDensity`. "gaussian_mixture" has a component for each 100
+        rows, at most 10. With None, there is no `sample`.
+    learning_rate : float, default=2e-3
+        Highest step size of Adam; it rises shortly, then falls along a cosine over `max_iter`.
+    weight_decay : float, default=0.0
+        Decoupled weight decay (AdamW) of the weight matrices.
+    batch_size : int or "auto", default="auto"
+        Rows in a training step. "auto" is a sixteenth of the rows, 32 to 256.
+    max_iter : int or "auto", default="auto"
+        Epochs. "auto" is what makes about 4,000 steps, at least 20 and at most 1,000.
+    early_stopping : bool, default=True
+        Whether to hold out rows, keep the weights that are best on them, and stop when
+        `n_iter_no_change` epochs brought no progress. If False, all rows train, the training
+        loss is watched instead, and the last weights are kept.
+    validation_fraction : float, default=0.1
+        Share of the rows to hold out, at most 10,000 of them; none are where X has under 10.
+    n_iter_no_change : int or "auto", default="auto"
+        Epochs without progress after which training stops. "auto" is a fifth of `max_iter`, at
+        least 10.
+    tol : float, default=1e-4
+        What counts as progress, in nats a row.
+    contamination : float, default=0.1
+        Share of outliers in the training rows, in (0, 0.5]; sets `offset_`.
+    dtype : {"float32", "float64"}, default="float32"
+        Precision of training and of the stored weights. Results are computed in that of X.
+    device : str, default="auto"
+        Where to compute: a name of torch's ("cpu", "cuda", "mps", ...), or "auto", an accelerator
+        if there is one and the work is worth it.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the initial weights, the shuffling and all noise. No global state is used.
+    verbose : int, default=0
+        If positive, a line an epoch is printed, at most one a second.
+    warm_start : bool, default=False
+        Whether to start from the weights and the scaling of the previous fit.
+
+    Attributes
+    ----------
+    module_ : torch.nn.Module
+        The trained model, on the CPU in eval mode.
+    latent_density_ : estimator or None
+        The density fitted to the codes of training rows (of 10,000 of them at most).
+    offset_ : float
+        `decision_function` is `score_samples` minus this. It is set on all training rows, or,
+        where scoring them would cost much against training, on a random part of at least 512.
+    n_iter_ : int
+        Epochs run.
+    loss_curve_ : list of float
+        Mean training loss of a row in nats (in working units), by epoch.
+    validation_scores_ : list of float or None
+        Minus the mean loss of the held-out rows, by epoch; None if none were held out.
+    best_validation_score_ : float or None
+        The highest of them.
+    n_features_in_ : int
+        Number of features seen in `fit`.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where X has such that are all strings.
+
+    See Also
+    --------
+    VAETransformer : With a prior on the codes, and a density of the rows.
+    sklearn.decomposition.PCA : The linear case, solved exactly.
+
+    References
+    ----------
+    .. [1] G. E. Hinton and R. R. Salakhutdinov, "Reducing the Dimensionality of Data with Neural
+       Networks", Science 313, 2006, doi:10.1126/science.1127647
+    .. [2] P. Vincent et al., "Extracting and Composing Robust Features with Denoising
+       Autoencoders", ICML 2008, doi:10.1145/1390156.1390294
+    .. [3] P. Ghosh et al., "From Variational to Deterministic Autoencoders", ICLR 2020,
+       doi:10.48550/arXiv.1903.12436 (a density fitted to the codes after training)
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from skvae import AutoencoderTransformer
+    >>> X, _ = load_wine(return_X_y=True)
+    >>> autoencoder = AutoencoderTransformer(n_components=2, random_state=0).fit(X)
+    >>> Z = autoencoder.transform(X)
+    >>> Z.shape
+    (178, 2)
+    >>> autoencoder.inverse_transform(Z).shape
+    (178, 13)
+    """
+
+    _rules = RULES | {
+        "noise": (Interval(Real, 0, np.inf),),
+        "tied": (Options((True, False)),),
+        "latent_density": (
+            Options(("gaussian_mixture", None)),
+            Having(("fit", "score_samples", "sample")),
+        ),
+    }
+    _model_class = Autoencoder
+
+    def __init__(
+        self,
+        n_components="auto",
+        *,
+        hidden_layer_sizes="auto",
+        activation="silu",
+        likelihood="auto",
+        scaling="standard",
+        noise=0.0,
+        tied=False,
+        latent_density="gaussian_mixture",
+        learning_rate=2e-3,
+        weight_decay=0.0,
+        batch_size="auto",
+        max_iter="auto",
+        early_stopping=True,
+        validation_fraction=0.1,
+        n_iter_no_change="auto",
+        tol=1e-4,
+        contamination=0.1,
+        dtype="float32",
+        device="auto",
+        random_state=None,
+        verbose=0,
+        warm_start=False,
+    ):
+        self.n_components = n_components
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.likelihood = likelihood
+        self.scaling = scaling
+        self.noise = noise
+        self.tied = tied
+        self.latent_density = latent_density
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.contamination = contamination
+        self.dtype = dtype
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+        self.warm_start = warm_start
+
+    def _model_parameters(self):
+        return {"noise": float(self.noise), "tied": bool(self.tied)}
+
+    def _training_parameters(self):
+        return {"warmup": 0.0}
+
+    def _finish(self, X, Z, weights, seed):
+        self.latent_density_ = None
+        if self.latent_density is not None:
+            codes = self._run("encode", Z).astype(np.float64)
+            self.latent_density_ = _latent.fit(self.latent_density, codes, weights, seed)
+
+    def _draw_codes(self, n_samples, seed):
+        if self.latent_density_ is None:
+            raise ValueError(
+                "sample needs a density of the codes, but latent_density=None; fit with "
+                "latent_density='gaussian_mixture'."
+            )
+        return _latent.draw(self.latent_density_, n_samples, seed)
+
+    def score_samples(self, X):
+        """Return the log-likelihood of each row given its own code, log p(x | f(x)).
+
+        This is no density of the rows: it tells how well a row is reconstructed, each feature in
+        units of its noise scale, and grows with `n_components`. For a density, use
+        :class:`VAETransformer`.
+
+        Parameters
+        ----------
+        X : {array-like, data frame} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        score : ndarray of shape (n_samples,)
+            log p(x | f(x)) in nats, in the units of X; float64. Higher is more normal.
+        """
+        X = self._validated(X)
+        return self._score("score", X, self._table.forward(X))
+
+
+AutoencoderTransformer.__module__ = "skvae"  # the name under which it is pickled

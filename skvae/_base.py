@@ -1,0 +1,468 @@
+"""What both estimators share: the scikit-learn side of every public method."""
+
+import warnings
+from contextlib import contextmanager
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    OutlierMixin,
+    TransformerMixin,
+)
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from . import _defaults, _engine
+from ._networks import ACTIVATIONS
+from ._progress import CallbackSupportMixin, Epochs, Printer, with_callbacks
+from ._table import Table
+from ._training import Plan
+from ._validation import (
+    Interval,
+    Options,
+    Sizes,
+    Subclass,
+    check_parameters,
+    check_sample_weight,
+)
+from ._version import __version__
+from .likelihoods import LIKELIHOODS, Likelihood
+
+AUTO = Options(("auto",))
+SEED = Interval(Integral, 0, 2**32)
+
+RULES = {
+    "n_components": (Interval(Integral, 1, np.inf), AUTO),
+    "hidden_layer_sizes": (Sizes(), AUTO),
+    "activation": (Options(ACTIVATIONS),),
+    "likelihood": (Options(("auto", *LIKELIHOODS)), Subclass((Likelihood,))),
+    "scaling": (Options(("standard", "quantile", None)),),
+    "learning_rate": (Interval(Real, 0, np.inf, "()"),),
+    "weight_decay": (Interval(Real, 0, np.inf),),
+    "batch_size": (Interval(Integral, 1, np.inf), AUTO),
+    "max_iter": (Interval(Integral, 1, np.inf), AUTO),
+    "early_stopping": (Options((True, False)),),
+    "validation_fraction": (Interval(Real, 0, 1, "()"),),
+    "n_iter_no_change": (Interval(Integral, 1, np.inf), AUTO),
+    "tol": (Interval(Real, 0, np.inf),),
+    "contamination": (Interval(Real, 0, 0.5, "(]"),),
+    "dtype": (Options(("float32", "float64")),),
+    "verbose": (Interval(Integral, 0, np.inf), Options((True, False))),
+    "warm_start": (Options((True, False)),),
+}
+
+
+@contextmanager
+def _unchanged_on_failure(estimator):
+    """Put the attributes of an estimator back if the block raises."""
+    before = vars(estimator).copy()
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
+
+
+def _resolved(value, default, *args):
+    return default(*args) if value == "auto" else value
+
+
+def _is_binary(X):
+    """Tell whether X has zeros and ones only; most arrays are told by their first rows."""
+    return all(np.isin(part, (0, 1)).all() for part in (X[:100], X))
+
+
+def _offset(scores, weights, contamination):
+    """Return a threshold below which lies a share `contamination` of the weights.
+
+    It lies midway between two distinct scores, never on one: a score that differs in its last
+    bit from one call to another would else change its label.
+    """
+    scores, weights = scores[weights > 0], weights[weights > 0]
+    values, inverse = np.unique(scores, return_inverse=True)
+    total = np.cumsum(np.bincount(inverse, weights=weights))
+    first = int(np.searchsorted(total, contamination * total[-1], side="right"))
+    first = min(first, len(values) - 1)
+    if first == 0:
+        return values[0] - 1e-6 * max(1.0, abs(values[0]))
+    return (values[first - 1] + values[first]) / 2
+
+
+class BaseAutoencoder(
+    CallbackSupportMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    OutlierMixin,
+    BaseEstimator,
+):
+    """A transformer and outlier detector around a latent-variable model.
+
+    A subclass gives its parameters, `_rules`, `_model_class`, and the four methods that raise
+    NotImplementedError here.
+    """
+
+    _doc_link_module = "skvae"
+    _doc_link_template = (
+        "https://skvae.readthedocs.io/en/stable/generated/{estimator_module}.{estimator_name}.html"
+    )
+    _rules = RULES
+    _model_class = None
+
+    # ------------------------------------------------------------------ what a subclass says
+
+    def _model_parameters(self):
+        """Return the arguments of the model class that only this estimator has."""
+        raise NotImplementedError
+
+    def _training_parameters(self):
+        """Return the share of training in which the KL term is warmed up."""
+        raise NotImplementedError
+
+    def _finish(self, X, Z, weights, seed):
+        """Set the fitted attributes that only this estimator has, from training rows."""
+        raise NotImplementedError
+
+    def _draw_codes(self, n_samples, seed):
+        """Draw codes from the distribution that samples come from."""
+        raise NotImplementedError
+
+    # ---------------------------------------------------------------------------- scikit-learn
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "module_")
+
+    @property
+    def _n_features_out(self):
+        return self.module_.config["n_components"]
+
+    def __getstate__(self):
+        state = dict(super().__getstate__())
+        if "module_" in state:
+            state["module_"] = _engine.pack(self.module_)
+            state["_table"] = vars(self._table)
+            state["_skvae_version"] = __version__
+            state.pop("_twin")
+        return state
+
+    def __setstate__(self, state):
+        state = dict(state)
+        version = state.pop("_skvae_version", __version__)
+        if version != __version__:
+            warnings.warn(
+                f"This {type(self).__name__} was fitted with skvae {version} and is loaded with "
+                f"{__version__}; results may differ.",
+                stacklevel=2,
+            )
+        if "module_" in state:
+            state["module_"] = _engine.unpack(self._model_class, state["module_"])
+            state["_twin"] = _engine.twin(state["module_"])
+            state["_table"] = Table.from_state(state["_table"])
+        super().__setstate__(state)
+
+    # --------------------------------------------------------------------------------- fitting
+
+    def fit(self, X, y=None, sample_weight=None):
+        """Fit the model to the rows of X.
+
+        Parameters
+        ----------
+        X : {array-like, data frame} of shape (n_samples, n_features)
+            Training rows, all numeric. They are not changed.
+        y : Ignored
+            Present for API consistency.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows, in the loss, the scaling and the threshold.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator. A fit that fails leaves it as it was.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or X is not valid, or if training diverged.
+        RuntimeError
+            If `device` is not available.
+        """
+        with _unchanged_on_failure(self):
+            check_parameters(self, self._rules)
+            _engine.check_device(self.device)
+            previous = self if self.warm_start and hasattr(self, "module_") else None
+            table, module = (previous._table, previous.module_) if previous else (None, None)
+            data = {"X": X, "y": y}
+            if sample_weight is not None:
+                data["metadata"] = {"sample_weight": sample_weight}
+            X = validate_data(
+                self,
+                _engine.as_array(X),
+                dtype=[np.float64, np.float32],
+                ensure_min_samples=2,
+            )
+            weights = check_sample_weight(sample_weight, len(X))
+            self._fit(X, weights, table, module, data)
+        return self
+
+    @with_callbacks
+    def _fit(self, X, weights, table, start, data):
+        """Fit to validated rows, from the table and module of a previous fit if there is one."""
+        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        seeds = _engine.spawn_seeds(seed, 5)
+        config = self._model_config(X)
+        table = table or self._fit_table(X, weights, config["likelihood"], seeds[3])
+        self._check_warm_start(start, config)
+        n_held_out = (
+            _defaults.held_out(len(X), self.validation_fraction) if self.early_stopping else 0
+        )
+        plan = self._plan(len(X) - n_held_out)
+        epochs = Epochs(self, plan.max_iter, **data)
+        printer = Printer(type(self).__name__, plan.max_iter) if self.verbose else None
+
+        def report(history, frozen):
+            if printer:
+                printer(history)
+            is_last = len(history.losses) == plan.max_iter
+            return epochs.end(lambda: self._attributes(frozen(), table, history), is_last)
+
+        Z = table.forward(X)
+        module, history = _engine.fit(
+            lambda: self._model_class(**config),
+            Z,
+            weights,
+            plan,
+            n_held_out=n_held_out,
+            dtype=self.dtype,
+            device=self.device,
+            seeds=seeds,
+            start=start,
+            report=report,
+        )
+        attributes = self._attributes(module, table, history)
+        vars(self).update(attributes)
+        self._set_offset(X, Z, weights, seeds[4])
+        epochs.close(attributes)
+
+    def _model_config(self, X):
+        """Return the arguments of the model class, "auto" resolved."""
+        n_features = X.shape[1]
+        likelihood = self.likelihood
+        if likelihood == "auto":
+            likelihood = "bernoulli" if _is_binary(X) else "gaussian"
+        hidden = _resolved(self.hidden_layer_sizes, _defaults.hidden_layer_sizes, n_features)
+        n_components = _resolved(self.n_components, _defaults.n_components, n_features)
+        return {
+            "n_features": n_features,
+            "n_components": int(n_components),
+            "hidden_layer_sizes": tuple(int(width) for width in hidden),
+            "activation": self.activation,
+            "likelihood": likelihood,
+            **self._model_parameters(),
+        }
+
+    def _fit_table(self, X, weights, likelihood, seed):
+        """Check the support of the likelihood; learn the scaling where it is continuous."""
+        refused = _engine.unsupported(likelihood, X)
+        support, continuous = _engine.describe(likelihood)
+        if refused is not None:
+            raise ValueError(
+                f"likelihood={likelihood!r} needs {support}, got {refused:g} in X; "
+                "for real-valued data use 'gaussian'."
+            )
+        scaling = self.scaling if continuous else None
+        return Table.fit(X, scaling=scaling, sample_weight=weights, random_state=seed)
+
+    def _check_warm_start(self, start, config):
+        if start is not None and start.config != config:
+            changed = [name for name in config if start.config.get(name) != config[name]]
+            raise ValueError(
+                f"warm_start=True needs the model of the previous fit, but {', '.join(changed)} "
+                "changed; use warm_start=False to start anew."
+            )
+
+    def _plan(self, n_samples):
+        """Return the numbers of training, "auto" resolved."""
+        batch_size = _resolved(self.batch_size, _defaults.batch_size, n_samples)
+        batch_size = int(min(batch_size, n_samples))
+        max_iter = int(_resolved(self.max_iter, _defaults.max_iter, n_samples, batch_size))
+        patience = _resolved(self.n_iter_no_change, _defaults.n_iter_no_change, max_iter)
+        return Plan(
+            max_iter=max_iter,
+            batch_size=batch_size,
+            learning_rate=float(self.learning_rate),
+            weight_decay=float(self.weight_decay),
+            patience=int(patience),
+            tol=float(self.tol),
+            **self._training_parameters(),
+        )
+
+    def _attributes(self, module, table, history):
+        """Return the fitted attributes that a model brings."""
+        attributes = {
+            "module_": module,
+            "_twin": _engine.twin(module),
+            "_table": table,
+            "n_iter_": len(history.losses),
+            "loss_curve_": list(history.losses),
+            "validation_scores_": None,
+            "best_validation_score_": None,
+        }
+        if history.validation_losses:
+            scores = [-loss for loss in history.validation_losses]
+            attributes |= {"validation_scores_": scores, "best_validation_score_": max(scores)}
+        return attributes
+
+    def _set_offset(self, X, Z, weights, seed):
+        """Set what is read from the scores of training rows: of a part where they are many."""
+        n_draws = self.module_.config.get("n_draws", 1)
+        n_rows = _defaults.rows_for_offset(len(X), self.n_iter_, n_draws)
+        if n_rows < len(X):
+            rows = np.random.default_rng(seed).choice(len(X), n_rows, replace=False)
+            X, Z, weights = X[rows], Z[rows], None if weights is None else weights[rows]
+        self._finish(X, Z, weights, seed)
+        weights = np.ones(len(X)) if weights is None else weights
+        self.offset_ = float(_offset(self._score("score", X, Z), weights, self.contamination))
+
+    # -------------------------------------------------------------------------------- applying
+
+    def _validated(self, X):
+        """Return rows as an array in the caller's units, float64 or float32."""
+        check_is_fitted(self)
+        return validate_data(
+            self, _engine.as_array(X), dtype=[np.float64, np.float32], reset=False
+        )
+
+    def _run(self, verb, Z):
+        """Apply a method of the module to rows or codes, computing in their dtype."""
+        module = _engine.in_dtype(Z.dtype, self.module_, self._twin)
+        return _engine.run(module, verb, Z, self.device)
+
+    def _score(self, verb, X, Z):
+        """Return a log-density of validated rows X, which are Z in working units."""
+        scores = self._run(verb, Z)
+        lost = ~np.isfinite(scores)
+        if Z.dtype == np.float32 and lost.any():
+            # The square of a far value overflows.
+            scores[lost] = self._run(verb, Z[lost].astype(np.float64))
+        return scores + self._table.log_jacobian(X)
+
+    def transform(self, X):
+        """Map rows to their codes.
+
+        Parameters
+        ----------
+        X : {array-like, data frame} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        Z : ndarray of shape (n_samples, n_components)
+            E[z | x], without noise, in the dtype of X (float32 or float64).
+        """
+        return self._run("encode", self._table.forward(self._validated(X)))
+
+    def inverse_transform(self, X):
+        """Map codes back to rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_components)
+            Codes.
+
+        Returns
+        -------
+        X_original : ndarray of shape (n_samples, n_features)
+            E[x | z] (under scaling="quantile": its image in the units of the data), without
+            noise, in the dtype of the codes.
+        """
+        check_is_fitted(self)
+        X = check_array(_engine.as_array(X), dtype=[np.float64, np.float32])
+        if X.shape[1] != self._n_features_out:
+            raise ValueError(
+                f"X has {X.shape[1]} columns, but inverse_transform of {type(self).__name__} takes "
+                f"codes of n_components={self._n_features_out}."
+            )
+        return self._table.backward(self._run("decode", X))
+
+    def score(self, X, y=None, sample_weight=None):
+        """Return the mean of `score_samples`.
+
+        Parameters
+        ----------
+        X : {array-like, data frame} of shape (n_samples, n_features)
+            Rows.
+        y : Ignored
+            Present for API consistency.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows in the mean.
+
+        Returns
+        -------
+        score : float
+            Mean score of a row in nats, in the units of X; higher is better.
+        """
+        scores = self.score_samples(X)
+        return float(np.average(scores, weights=check_sample_weight(sample_weight, len(scores))))
+
+    def decision_function(self, X):
+        """Return `score_samples` shifted so that outliers are negative.
+
+        Parameters
+        ----------
+        X : {array-like, data frame} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        decision : ndarray of shape (n_samples,)
+            ``score_samples(X) - offset_`` in nats.
+        """
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X):
+        """Tell inliers from outliers. (For a reconstruction, inverse the transform.)
+
+        Parameters
+        ----------
+        X : {array-like, data frame} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        label : ndarray of shape (n_samples,)
+            -1 for outliers, where `decision_function` is negative, and +1 for inliers.
+        """
+        return np.where(self.decision_function(X) < 0, -1, 1)
+
+    def sample(self, n_samples=1, random_state=None):
+        """Draw new rows.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of rows.
+        random_state : int, RandomState instance or None, default=None
+            Seed of the draws. With None, that of the estimator is used: an int then gives the
+            same rows in each call.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            Draws from p(x), the noise of the likelihood included.
+        """
+        check_is_fitted(self)
+        if not isinstance(n_samples, Integral) or n_samples < 1:
+            raise ValueError(f"n_samples must be an int in the range [1, inf). Got {n_samples!r}.")
+        random_state = self.random_state if random_state is None else random_state
+        seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+        codes, rows = _engine.spawn_seeds(seed, 2)
+        module = _engine.in_dtype(np.float64, self.module_, self._twin)
+        Z = _engine.draw_rows(module, self._draw_codes(int(n_samples), codes), rows)
+        return self._table.backward(Z)

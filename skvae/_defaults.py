@@ -1,0 +1,51 @@
+"""What "auto" means: sizes of the network and of the training, from the shape of the data."""
+
+import numpy as np
+
+# Steps of the optimiser after which most tables are learned, and epochs that large ones get.
+N_STEPS = 4_000
+MIN_EPOCHS, MAX_EPOCHS = 20, 1_000
+
+
+def power_of_two(number, low, high):
+    """Return the power of two nearest to a number, between two others."""
+    return int(2 ** np.round(np.log2(np.clip(number, low, high))))
+
+
+def n_components(n_features):
+    """Return half the columns, 2 to 16."""
+    return int(np.clip(n_features // 2, 2, 16))
+
+
+def hidden_layer_sizes(n_features):
+    """Return two layers, about twice and once as wide as the data."""
+    width = power_of_two(2 * n_features, 128, 512)
+    return width, width // 2
+
+
+def batch_size(n_samples):
+    """Return a sixteenth of the rows, 32 to 256."""
+    return power_of_two(n_samples / 16, 32, 256)
+
+
+def max_iter(n_samples, batch_size):
+    """Return the epochs that make about N_STEPS steps."""
+    return int(np.clip(N_STEPS * batch_size // n_samples, MIN_EPOCHS, MAX_EPOCHS))
+
+
+def n_iter_no_change(max_iter):
+    """Return a fifth of the epochs, at least 10."""
+    return max(10, max_iter // 5)
+
+
+def held_out(n_samples, fraction):
+    """Return the number of rows to hold out: none below 10 rows, at most 10,000."""
+    return 0 if n_samples < 10 else int(np.clip(round(fraction * n_samples), 1, 10_000))
+
+
+def rows_for_offset(n_samples, n_epochs, n_draws):
+    """Return how many training rows to score for the threshold: a tenth of the cost of training.
+
+    Scoring a row costs a third of a step for each draw. 512 rows place a quantile to about 1 %.
+    """
+    return min(n_samples, max(512, int(0.3 * n_samples * n_epochs / n_draws)))

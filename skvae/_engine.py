@@ -1,0 +1,270 @@
+"""The border: arrays become tensors, a device is chosen, seeds become generators, batches run.
+
+Arrays are called X, tensors x. Everything that comes from here to the estimators is an array, a
+plain value, or a trained module, which rests on the CPU in eval mode.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ._models import LatentModel, resolve_likelihood
+from ._training import History, Plan, Rows, train
+
+# After torch has run a parallel region, a forked child that enters one hangs (its OpenMP pool
+# has threads that were not copied). One thread in the child does not need the pool.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
+
+# Multiplications in a step from which "auto" takes the accelerator. A guess until it is measured:
+# launching the few dozen kernels of a step takes about as long as a CPU core needs for these.
+WORTH_AN_ACCELERATOR = 100_000_000
+# Bytes that the intermediate results of a batch may take when a method runs over rows.
+BATCH_BYTES = 2**26
+
+
+def as_array(X):
+    """Return a tensor as an array, anything else as it is."""
+    if not isinstance(X, torch.Tensor):
+        return X
+    x = X.detach().cpu()
+    return (x.float() if x.dtype == torch.bfloat16 else x).numpy()
+
+
+# ------------------------------------------------------------------------------------- devices
+
+
+def _accelerator() -> torch.device | None:
+    return torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+
+
+def resolve_device(device: str, work: float = 0.0) -> torch.device:
+    """Return the device of this name; "auto" is the accelerator where the work is worth it.
+
+    `work` is the number of multiplications in a step. A device that is not there is a
+    RuntimeError.
+    """
+    accelerator = _accelerator()
+    if device == "auto":
+        return accelerator if accelerator and work > WORTH_AN_ACCELERATOR else torch.device("cpu")
+    try:
+        named = torch.device(device)
+        torch.zeros(1, device=named)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise RuntimeError(
+            f"device={device!r} is not available here: {str(error).splitlines()[0]} "
+            f"There is: 'cpu'{f', {str(accelerator)!r}' if accelerator else ''}; "
+            "'auto' takes what there is."
+        ) from error
+    return named
+
+
+def check_device(device: str) -> None:
+    """Raise a RuntimeError unless the device is there."""
+    resolve_device(device)
+
+
+# ------------------------------------------------------------------------------- seeds, context
+
+
+def spawn_seeds(seed: int, n: int) -> list[int]:
+    """Return n seeds of independent streams, from one."""
+    return [int(s.generate_state(1)[0]) for s in np.random.SeedSequence(seed).spawn(n)]
+
+
+def _generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
+    return torch.Generator(device).manual_seed(seed)
+
+
+@contextmanager
+def _shielded(device: torch.device) -> Iterator[None]:
+    """Compute gradients in full precision whatever mode the caller is in."""
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        torch.autocast(device.type, enabled=False),
+        torch.device("cpu"),
+    ):
+        yield
+
+
+@contextmanager
+def _inferring(device: torch.device) -> Iterator[None]:
+    with torch.inference_mode(), torch.autocast(device.type, enabled=False), torch.device("cpu"):
+        yield
+
+
+# ----------------------------------------------------------------------------------------- fit
+
+
+def unsupported(likelihood, X: NDArray) -> float | None:
+    """Return a value of X outside the likelihood's support, None where there is none."""
+    likelihood = resolve_likelihood(likelihood)
+    for start in range(0, len(X), 2**16):
+        x = torch.from_numpy(np.array(X[start : start + 2**16]))
+        refused = x[~likelihood.accepts(x)]
+        if len(refused):
+            return refused[0].item()
+    return None
+
+
+def describe(likelihood) -> tuple[str, bool]:
+    """Return the support of a likelihood in words, and whether it is continuous."""
+    likelihood = resolve_likelihood(likelihood)
+    return likelihood.support, likelihood.continuous
+
+
+def n_params(likelihood) -> int:
+    """Return the number of tensors that a likelihood takes from the decoder."""
+    return resolve_likelihood(likelihood).n_params
+
+
+def fit(
+    build: Callable[[], LatentModel],
+    Z: NDArray,
+    sample_weight: NDArray | None,
+    plan: Plan,
+    *,
+    n_held_out: int,
+    dtype: str,
+    device: str,
+    seeds: list[int],
+    start: LatentModel | None,
+    report: Callable[[History, Callable[[], LatentModel]], bool],
+) -> tuple[LatentModel, History]:
+    """Train a model on rows in working units and return it, on the CPU in eval mode.
+
+    It starts from the weights of `start` if that is given. `report` gets what happened so far
+    and a function that returns a frozen copy of the model, once an epoch.
+    """
+    torch_dtype = getattr(torch, dtype)
+    with _shielded(torch.device("cpu")):
+        model = build().to(torch_dtype)
+        work = 3 * plan.batch_size * sum(p.numel() for p in model.parameters())
+        where = resolve_device(device, work)
+        x = _tensor(Z, torch_dtype)
+        mean = np.average(Z, axis=0, weights=sample_weight)
+        model.initialize(_generator(seeds[0]), torch.from_numpy(mean).to(torch_dtype))
+        if start is not None:
+            model.load_state_dict(start.state_dict())
+        rows = _split(x, sample_weight, n_held_out, _generator(seeds[1]))
+    with _shielded(where):
+        model, rows = model.to(where), _to(rows, where)
+        generators = (_generator(seeds[1]), _generator(seeds[2], where))
+        history = train(
+            model, rows, plan, generators, lambda history: report(history, lambda: frozen(model))
+        )
+        model = frozen(model)
+    with _inferring(torch.device("cpu")):
+        basis = rows.held_out if len(rows.held_out) >= 100 else rows.train
+        model.finish(rows.x[basis[:10_000]].cpu())
+    return model, history
+
+
+def _tensor(Z: NDArray, dtype: torch.dtype) -> torch.Tensor:
+    """Return a tensor with memory of its own; too large a value for the dtype is an error."""
+    x = torch.tensor(Z, dtype=dtype)
+    if not torch.isfinite(x).all():
+        column = int(torch.nonzero(~torch.isfinite(x))[0, 1])
+        name = str(dtype).removeprefix("torch.")
+        raise ValueError(
+            f"Column {column} of X has values too large for dtype({name!r}); use "
+            "scaling='standard', or dtype='float64'."
+        )
+    return x
+
+
+def _split(x, sample_weight, n_held_out, generator) -> Rows:
+    weight = None
+    if sample_weight is not None:
+        weight = torch.from_numpy(sample_weight / sample_weight.mean()).to(x.dtype)
+    if not n_held_out:
+        return Rows(x, weight, torch.arange(len(x)), torch.arange(0))
+    order = torch.randperm(len(x), generator=generator)
+    return Rows(x, weight, order[n_held_out:], order[:n_held_out])
+
+
+def _to(rows: Rows, device: torch.device) -> Rows:
+    weight = None if rows.weight is None else rows.weight.to(device)
+    return Rows(rows.x.to(device), weight, rows.train.to(device), rows.held_out.to(device))
+
+
+def frozen(model: LatentModel) -> LatentModel:
+    """Return a copy on the CPU in eval mode; its parameters own their memory."""
+    twin = type(model)(**model.config).to(next(model.parameters()).dtype)
+    twin.load_state_dict({k: v.detach().cpu().clone() for k, v in model.state_dict().items()})
+    return twin.eval().requires_grad_(False)
+
+
+# ----------------------------------------------------------------------------------- inference
+
+
+def twin(module: LatentModel) -> LatentModel:
+    """Return a copy of the module in the other of float32 and float64."""
+    other = torch.float64 if _dtype(module) == torch.float32 else torch.float32
+    return copy.deepcopy(module).to(other)
+
+
+def _dtype(module: LatentModel) -> torch.dtype:
+    return next(module.parameters()).dtype
+
+
+def in_dtype(dtype, *modules: LatentModel) -> LatentModel:
+    """Return the one of these modules that computes in this dtype of NumPy's."""
+    wanted = getattr(torch, np.dtype(dtype).name)
+    return next(m for m in modules if _dtype(m) == wanted)
+
+
+def run(module: LatentModel, verb: str, X: NDArray, device: str = "cpu") -> NDArray:
+    """Apply a method of the module to rows, batch by batch; array in, array out."""
+    n_rows = max(1, BATCH_BYTES // (X.itemsize * module.breadth(verb)))
+    where = resolve_device(device, min(n_rows, len(X)) * module.breadth(verb))
+    if where.type != "cpu":
+        module = copy.deepcopy(module).to(where)
+    with _inferring(where):
+        x = torch.from_numpy(np.ascontiguousarray(X) if X.flags.writeable else np.array(X))
+        parts = [getattr(module, verb)(part.to(where)).cpu() for part in x.split(n_rows)]
+        return (parts[0] if len(parts) == 1 else torch.cat(parts)).numpy()
+
+
+def draw_prior(module: LatentModel, n_samples: int, seed: int) -> NDArray:
+    """Draw codes from N(0, I)."""
+    n_components = module.config["n_components"]
+    x = torch.randn(n_samples, n_components, generator=_generator(seed), dtype=_dtype(module))
+    return x.numpy()
+
+
+def draw_rows(module: LatentModel, Z: NDArray, seed: int) -> NDArray:
+    """Draw a row from p(x | z) for each code."""
+    with _inferring(torch.device("cpu")):
+        return module.draw(torch.from_numpy(Z).to(_dtype(module)), _generator(seed)).numpy()
+
+
+# --------------------------------------------------------------------------------- persistence
+
+
+def pack(module: LatentModel) -> dict:
+    """Return a module as plain values and arrays."""
+    arrays = {name: value.numpy().copy() for name, value in module.state_dict().items()}
+    return {"config": module.config, "arrays": arrays}
+
+
+def unpack(cls: type[LatentModel], state: dict) -> LatentModel:
+    """Build the module from what `pack` returned; damaged arrays are a ValueError."""
+    arrays = {name: torch.tensor(np.asarray(value)) for name, value in state["arrays"].items()}
+    module = cls(**state["config"]).to(arrays["shared"].dtype)
+    wanted = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+    got = {name: tuple(value.shape) for name, value in arrays.items()}
+    if wanted != got or not all(torch.isfinite(value).all() for value in arrays.values()):
+        raise ValueError(
+            "The state of the model is damaged: shapes disagree or weights are not finite."
+        )
+    module.load_state_dict(arrays)
+    return module.eval().requires_grad_(False)

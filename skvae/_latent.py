@@ -1,0 +1,47 @@
+"""The density that an autoencoder fits to its codes: any estimator with fit, score_samples, sample."""
+
+import copy
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.mixture import GaussianMixture
+from sklearn.utils.validation import has_fit_parameter
+
+MAX_ROWS = 10_000
+
+
+def fit(density, Z, sample_weight, seed):
+    """Return a density fitted to codes Z of shape (n_samples, n_components)."""
+    rng = np.random.RandomState(seed % 2**32)
+    if len(Z) > MAX_ROWS:
+        rows = rng.choice(len(Z), MAX_ROWS, replace=False)
+        Z = Z[rows]
+        sample_weight = None if sample_weight is None else sample_weight[rows]
+    density = _mixture(Z) if isinstance(density, str) else clone(density)
+    if sample_weight is None:
+        return _seeded(density, seed).fit(Z)
+    if has_fit_parameter(density, "sample_weight"):
+        return _seeded(density, seed).fit(Z, sample_weight=sample_weight)
+    # A mixture takes no weights: rows are repeated in proportion instead.
+    rows = rng.choice(len(Z), len(Z), p=sample_weight / sample_weight.sum())
+    return _seeded(density, seed).fit(Z[rows])
+
+
+def draw(density, n_samples, seed):
+    """Draw codes, in random order."""
+    drawn = _seeded(copy.copy(density), seed).sample(n_samples)
+    codes = drawn[0] if isinstance(drawn, tuple) else drawn
+    return np.random.RandomState(seed % 2**32).permutation(np.asarray(codes, dtype=np.float64))
+
+
+def _mixture(Z):
+    n_components = int(np.clip(len(Z) // 100, 1, 10))
+    # Codes of an autoencoder may lie in a subspace; a share of their variance keeps it regular.
+    regular = 1e-4 * Z.var() + 1e-12
+    return GaussianMixture(n_components, reg_covar=regular)
+
+
+def _seeded(density, seed):
+    if "random_state" in density.get_params():
+        density.set_params(random_state=seed % 2**32)
+    return density

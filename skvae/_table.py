@@ -1,0 +1,125 @@
+"""A table <-> a matrix in working units: scaling, and the log-Jacobian that belongs to it."""
+
+import numpy as np
+from scipy.special import ndtri
+from sklearn.preprocessing import QuantileTransformer, StandardScaler
+
+
+class Table:
+    """A fitted, invertible, monotone map of every column.
+
+    All its attributes are arrays, lists of them, strings and None: it is pickled as such.
+    """
+
+    @classmethod
+    def fit(cls, X, *, scaling, sample_weight=None, random_state=None):
+        """Learn the map from X; `scaling` is "standard", "quantile" or None."""
+        table = cls()
+        table.scaling = scaling
+        scaler = StandardScaler().fit(X, sample_weight=sample_weight)
+        _check_finite(scaler.scale_)
+        if scaling is None:
+            table.center, table.scale = np.zeros(X.shape[1]), np.ones(X.shape[1])
+        else:
+            table.center, table.scale = scaler.mean_, scaler.scale_
+        table.knots = None
+        if scaling == "quantile":
+            table.knots = _normal_knots(table._standardize(X), random_state)
+        return table
+
+    @classmethod
+    def from_state(cls, state):
+        """Build a table from the `vars` of another."""
+        table = cls()
+        vars(table).update(state)
+        return table
+
+    def forward(self, X):
+        """Map columns to working units, in the dtype of X."""
+        Z = self._standardize(X)
+        if self.knots is not None:
+            for j, (x, z) in enumerate(self.knots):
+                Z[:, j] = _interpolate(Z[:, j], x, z)
+        return Z
+
+    def backward(self, Z):
+        """Map working units to those of the data, in the dtype of Z."""
+        Z = np.array(Z)
+        if self.knots is not None:
+            for j, (x, z) in enumerate(self.knots):
+                Z[:, j] = _interpolate(Z[:, j], z, x)
+        Z *= self.scale.astype(Z.dtype)
+        Z += self.center.astype(Z.dtype)
+        return Z
+
+    def log_jacobian(self, X):
+        """Return log |d forward / d X| of each row in nats, a scalar where it is constant."""
+        constant = -np.log(self.scale).sum()
+        if self.knots is None:
+            return constant
+        X = self._standardize(X)
+        slopes = (_log_slope(X[:, j], x, z) for j, (x, z) in enumerate(self.knots))
+        return constant + sum(slopes)
+
+    def _standardize(self, X):
+        # Only the shift is done in the precision of X; a difference of float32 is exact enough.
+        Z = np.subtract(X, self.center, dtype=X.dtype)
+        Z /= self.scale.astype(X.dtype)
+        return Z
+
+
+def _check_finite(scale):
+    if not np.isfinite(scale).all():
+        column = int(np.flatnonzero(~np.isfinite(scale))[0])
+        raise ValueError(
+            f"Column {column} of X has values too large for its variance to be a finite float64; "
+            "rescale it."
+        )
+
+
+def _normal_knots(X, random_state):
+    """Return for each column the (x, z) between which the map to a normal is linear."""
+    n = len(X)
+    transformer = QuantileTransformer(
+        n_quantiles=int(np.clip(n // 30, min(10, n), 1000)),
+        subsample=100_000,
+        random_state=random_state,
+    ).fit(X)
+    # The extreme rows stand for 1 / n of the probability, not for none of it.
+    levels = ndtri(np.clip(transformer.references_, 0.5 / n, 1 - 0.5 / n))
+    return [_with_tails(*_without_ties(x, levels)) for x in transformer.quantiles_.T]
+
+
+def _without_ties(x, z):
+    """Merge knots of equal x, a point mass, into one at the mean of their z."""
+    unique, inverse, counts = np.unique(x, return_inverse=True, return_counts=True)
+    return unique, np.bincount(inverse, weights=z) / counts
+
+
+def _with_tails(x, z):
+    """Add a knot on either side, on a line of the slope between the middle and the end."""
+    if len(x) == 1:
+        return np.array([x[0] - 1, x[0] + 1]), np.array([-1.0, 1.0])
+    middle = len(x) // 2
+    low = (z[middle] - z[0]) / (x[middle] - x[0])
+    high = (z[-1] - z[middle - 1]) / (x[-1] - x[middle - 1])
+    return (
+        np.concatenate([[x[0] - 1 / low], x, [x[-1] + 1 / high]]),
+        np.concatenate([[z[0] - 1], z, [z[-1] + 1]]),
+    )
+
+
+def _segment(values, x):
+    """Return the index of the knot to the left of each value, the outermost segments unbounded."""
+    return np.clip(np.searchsorted(x, values, side="right") - 1, 0, len(x) - 2)
+
+
+def _interpolate(values, x, z):
+    """Map values from x to z along straight lines, the first and last of them unbounded."""
+    left = _segment(values, x)
+    slope = np.diff(z) / np.diff(x)
+    return z[left] + (values - x[left]) * slope[left]
+
+
+def _log_slope(values, x, z):
+    return np.log(np.diff(z) / np.diff(x))[_segment(values, x)]

@@ -1,0 +1,216 @@
+"""The optimisation loop: schedule, early stopping, best weights.
+
+It knows tensors, and of a model only `parameters()` and `loss(x, generator, warmth)`.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.optim.adam import adam
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to train: the numbers that the estimator's parameters come to."""
+
+    max_iter: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    warmup: float  # share of the epochs in which the weight of the KL term rises
+    patience: int  # epochs without progress after which training stops
+    tol: float
+
+
+@dataclass
+class History:
+    """What happened: one value an epoch, in nats a row, of what was minimised."""
+
+    losses: list[float] = field(default_factory=list)
+    validation_losses: list[float] = field(default_factory=list)
+
+
+@dataclass
+class Rows:
+    """The rows to learn from and those held out (indices into x); weights have mean 1."""
+
+    x: Tensor
+    weight: Tensor | None
+    train: Tensor
+    held_out: Tensor
+
+    def part(self, indices: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the rows with these indices, and their weights if there are any."""
+        weight = None if self.weight is None else self.weight[indices]
+        return self.x[indices], weight
+
+
+class DivergedError(ValueError):
+    """The loss is no longer a number."""
+
+
+class Adam:
+    """AdamW over all parameters of a model as one flat vector.
+
+    The parameters become views of that vector and their gradients views of another, so that one
+    fused call updates all of them. The functional form is used because the first optimiser
+    object of a process imports torch._dynamo, which takes about a second.
+    """
+
+    def __init__(self, model: nn.Module, weight_decay: float):
+        parameters = [p for p in model.parameters() if p.requires_grad]
+        # Matrices first: they are what decays.
+        parameters.sort(key=lambda p: p.ndim < 2)
+        self.flat = torch.cat([p.detach().flatten() for p in parameters])
+        self.grad = torch.zeros_like(self.flat)
+        self.n_decaying = sum(p.numel() for p in parameters if p.ndim >= 2)
+        self.weight_decay = weight_decay
+        self.moments = [torch.zeros_like(self.flat) for _ in range(2)]
+        self.count = torch.zeros((), device=self.flat.device)
+        sizes = [p.numel() for p in parameters]
+        for p, value, grad in zip(
+            parameters, self.flat.split(sizes), self.grad.split(sizes), strict=True
+        ):
+            p.data, p.grad = value.view_as(p), grad.view_as(p)
+
+    def step(self, learning_rate: float) -> None:
+        """Follow the gradients that were accumulated, and clear them."""
+        with torch.no_grad():
+            if self.weight_decay:
+                self.flat[: self.n_decaying].mul_(1 - learning_rate * self.weight_decay)
+            adam(
+                [self.flat],
+                [self.grad],
+                *([moment] for moment in self.moments),
+                [],
+                [self.count],
+                fused=True,
+                amsgrad=False,
+                beta1=0.9,
+                beta2=0.999,
+                lr=learning_rate,
+                weight_decay=0.0,
+                eps=1e-8,
+                maximize=False,
+            )
+            self.grad.zero_()
+
+
+@dataclass
+class Progress:
+    """The best state so far, and since when."""
+
+    flat: Tensor
+    tol: float
+    best: float = math.inf
+    epochs_without: int = 0
+    best_flat: Tensor | None = None
+
+    def update(self, loss: float, keep: bool) -> None:
+        """Note the loss of an epoch; with `keep`, remember the weights if it is the lowest."""
+        self.epochs_without = 0 if loss < self.best - self.tol else self.epochs_without + 1
+        if loss < self.best:
+            self.best = loss
+            if keep:
+                self.best_flat = self.flat.clone()
+
+    def restore(self) -> None:
+        """Put the best weights back."""
+        if self.best_flat is not None:
+            self.flat.copy_(self.best_flat)
+
+
+def cosine(step: int, n_steps: int, n_rising: int) -> float:
+    """Return the factor of the learning rate: a short rise, then half a cosine down to 1 %."""
+    if step < n_rising:
+        return (step + 1) / n_rising
+    share = (step - n_rising) / max(1, n_steps - n_rising)
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def batches(
+    rows: Rows, batch_size: int, generator: Generator
+) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Yield the training rows in a new order; the last, short batch included."""
+    order = torch.randperm(len(rows.train), generator=generator)
+    for part in rows.train[order.to(rows.train.device)].split(batch_size):
+        yield rows.part(part)
+
+
+def mean_loss(loss: Tensor, weight: Tensor | None) -> Tensor:
+    """Return the sum of the (weighted) losses of rows."""
+    return (loss if weight is None else loss * weight).sum()
+
+
+def evaluate(model, rows: Rows, batch_size: int, seed: int) -> float:
+    """Return the mean loss of the held-out rows, with the same noise in every epoch."""
+    generator = Generator(rows.x.device).manual_seed(seed)
+    total = rows.x.new_zeros(())
+    with torch.no_grad():
+        for part in rows.held_out.split(8 * batch_size):
+            x, weight = rows.part(part)
+            total += mean_loss(model.loss(x, generator, 1.0), weight)
+    return total.item() / len(rows.held_out)
+
+
+def run_epoch(model, rows: Rows, plan: Plan, optimizer: Adam, epoch: int, generators) -> float:
+    """Take one step a batch; return the mean loss of the training rows."""
+    shuffle, noise = generators
+    batch_size = min(plan.batch_size, len(rows.train))
+    per_epoch = math.ceil(len(rows.train) / batch_size)
+    n_steps = plan.max_iter * per_epoch
+    n_warm = plan.warmup * n_steps
+    total = rows.x.new_zeros(())
+    for step, (x, weight) in enumerate(batches(rows, batch_size, shuffle), epoch * per_epoch):
+        warmth = min(1.0, step / n_warm) if n_warm else 1.0
+        loss = mean_loss(model.loss(x, noise, warmth), weight)
+        # Divided by the size of a full batch: in a short one, rows weigh no more than elsewhere.
+        (loss / batch_size).backward()
+        optimizer.step(plan.learning_rate * cosine(step, n_steps, min(100, n_steps // 20)))
+        total += loss.detach()
+    return total.item() / len(rows.train)
+
+
+def train(
+    model,
+    rows: Rows,
+    plan: Plan,
+    generators: tuple[Generator, Generator],
+    report: Callable[[History], bool],
+) -> History:
+    """Minimise the model's loss in place; `report` is called each epoch, true to stop.
+
+    With held-out rows, the weights that are best on them are kept, else the last ones.
+    """
+    optimizer, history = Adam(model, plan.weight_decay), History()
+    progress = Progress(optimizer.flat, plan.tol)
+    try:
+        for epoch in range(plan.max_iter):
+            loss = run_epoch(model, rows, plan, optimizer, epoch, generators)
+            if not math.isfinite(loss):
+                raise DivergedError(
+                    f"training diverged: loss is {loss} at epoch {epoch + 1}. Lower learning_rate "
+                    f"(now {plan.learning_rate}), or look for extreme values in X."
+                )
+            history.losses.append(loss)
+            if len(rows.held_out):
+                seed = generators[1].initial_seed()
+                loss = evaluate(model, rows, plan.batch_size, seed)
+                history.validation_losses.append(loss)
+            # While the weight of the KL term rises, the loss cannot tell progress.
+            if epoch + 1 >= plan.warmup * plan.max_iter:
+                progress.update(loss, keep=len(rows.held_out) > 0)
+            if report(history) or progress.epochs_without >= plan.patience:
+                break
+    except KeyboardInterrupt:
+        if not history.losses:
+            raise
+        warnings.warn("Training interrupted by user.", stacklevel=2)
+    progress.restore()
+    return history

@@ -1,0 +1,257 @@
+"""VAETransformer: its parameters, its docstring, how its model is built."""
+
+import warnings
+from numbers import Integral, Real
+
+import numpy as np
+
+from . import _engine
+from ._base import RULES, BaseAutoencoder
+from ._models import VAE
+from ._validation import Interval
+
+# Burda et al.: a component whose posterior mean varies less than this over the rows is not used.
+ACTIVE_VARIANCE = 0.01
+
+
+class VAETransformer(BaseAutoencoder):
+    r"""Variational autoencoder: non-linear latent-variable model with a density.
+
+    The rows are modelled as :math:`p(x) = \int p(x | z) N(z; 0, I) dz`, where a network (the
+    decoder) maps the code z to the parameters of the likelihood p(x | z). A second network (the
+    encoder) gives the approximate posterior :math:`q(z | x) = N(\mu(x), \mathrm{diag}\,
+    \sigma^2(x))`. Training maximises the evidence lower bound (ELBO),
+
+    .. math:: E_{q(z|x)}[\log p(x | z)] - \beta\, KL(q(z | x) \| N(0, I)),
+
+    in nats, summed over features and components, averaged over rows.
+
+    Parameters
+    ----------
+    n_components : int or "auto", default="auto"
+        Dimensions of the code. "auto" is half the number of features, 2 to 16. Components that
+        the data do not need stay unused (see `n_active_components_`).
+    hidden_layer_sizes : tuple of int or "auto", default="auto"
+        Widths of the encoder's hidden layers; the decoder has them in reverse. ``()`` is a linear
+        model. "auto" is two layers, sized by the number of features.
+    activation : {"relu", "leaky_relu", "elu", "silu", "gelu", "tanh", "sigmoid", "identity"}, \
+            default="silu"
+        The non-linearity between layers.
+    likelihood : {"auto", "gaussian", "bernoulli"} or Likelihood class, default="auto"
+        The distribution p(x | z). "gaussian" has a learned noise scale for each feature,
+        "bernoulli" is for values in [0, 1]; "auto" is the latter where X has zeros and ones
+        only. A subclass of :class:`skvae.likelihoods.Likelihood` may be passed.
+    scaling : {"standard", "quantile", None}, default="standard"
+        How continuous features are scaled inside the model: to zero mean and unit variance; by
+        their quantiles to a normal distribution (a piecewise linear map); not at all. The
+        log-Jacobian of the map is part of the density, so scores are in the units of X.
+    beta : float, default=1.0
+        Weight of the KL term in the training loss, and nowhere else.
+    warmup_fraction : float, default=0.2
+        Share of `max_iter` in which the weight of the KL term rises from 0 to `beta`.
+    n_draws : int, default=64
+        Draws for the importance-sampling estimate of log p(x) in `score_samples`. More draws give
+        a tighter estimate, in proportion slower; a power of two is best.
+    learning_rate : float, default=2e-3
+        Highest step size of Adam; it rises shortly, then falls along a cosine over `max_iter`.
+    weight_decay : float, default=0.0
+        Decoupled weight decay (AdamW) of the weight matrices.
+    batch_size : int or "auto", default="auto"
+        Rows in a training step. "auto" is a sixteenth of the rows, 32 to 256.
+    max_iter : int or "auto", default="auto"
+        Epochs. "auto" is what makes about 4,000 steps, at least 20 and at most 1,000.
+    early_stopping : bool, default=True
+        Whether to hold out rows, keep the weights that are best on them, and stop when
+        `n_iter_no_change` epochs brought no progress. If False, all rows train, the training
+        loss is watched instead, and the last weights are kept.
+    validation_fraction : float, default=0.1
+        Share of the rows to hold out, at most 10,000 of them; none are where X has under 10.
+    n_iter_no_change : int or "auto", default="auto"
+        Epochs without progress after which training stops. "auto" is a fifth of `max_iter`, at
+        least 10.
+    tol : float, default=1e-4
+        What counts as progress, in nats a row.
+    contamination : float, default=0.1
+        Share of outliers in the training rows, in (0, 0.5]; sets `offset_`.
+    dtype : {"float32", "float64"}, default="float32"
+        Precision of training and of the stored weights. Results are computed in that of X.
+    device : str, default="auto"
+        Where to compute: a name of torch's ("cpu", "cuda", "mps", ...), or "auto", an accelerator
+        if there is one and the work is worth it.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the initial weights, the shuffling and all noise. No global state is used.
+    verbose : int, default=0
+        If positive, a line an epoch is printed, at most one a second.
+    warm_start : bool, default=False
+        Whether to start from the weights and the scaling of the previous fit.
+
+    Attributes
+    ----------
+    module_ : torch.nn.Module
+        The trained model, on the CPU in eval mode.
+    n_active_components_ : int
+        Components whose posterior mean varies over the training rows (variance above 0.01). With
+        none, the model ignores the code (posterior collapse), and `fit` warns.
+    kl_per_component_ : ndarray of shape (n_components,)
+        Mean KL(q(z | x) || N(0, I)) of each component over training rows, in nats.
+    offset_ : float
+        `decision_function` is `score_samples` minus this. It is set on all training rows, or,
+        where scoring them would cost much against training, on a random part of at least 512.
+    n_iter_ : int
+        Epochs run.
+    loss_curve_ : list of float
+        Mean training loss of a row in nats (in working units), by epoch.
+    validation_scores_ : list of float or None
+        Minus the mean loss of the held-out rows, by epoch; None if none were held out.
+    best_validation_score_ : float or None
+        The highest of them.
+    n_features_in_ : int
+        Number of features seen in `fit`.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where X has such that are all strings.
+
+    See Also
+    --------
+    AutoencoderTransformer : Without a prior on the codes; trains on the plain error.
+    sklearn.decomposition.FactorAnalysis : The linear case, solved exactly.
+    sklearn.mixture.GaussianMixture : Another density.
+
+    References
+    ----------
+    .. [1] D. P. Kingma and M. Welling, "Auto-Encoding Variational Bayes", ICLR 2014,
+       doi:10.48550/arXiv.1312.6114
+    .. [2] Y. Burda, R. Grosse and R. Salakhutdinov, "Importance Weighted Autoencoders", ICLR
+       2016, doi:10.48550/arXiv.1509.00519
+    .. [3] I. Higgins et al., "beta-VAE: Learning Basic Visual Concepts with a Constrained
+       Variational Framework", ICLR 2017
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from skvae import VAETransformer
+    >>> X, _ = load_wine(return_X_y=True)
+    >>> vae = VAETransformer(n_components=2, random_state=0).fit(X)
+    >>> vae.transform(X).shape
+    (178, 2)
+    >>> vae.sample(3).shape
+    (3, 13)
+    >>> int((vae.predict(X) == -1).sum())
+    17
+    """
+
+    _rules = RULES | {
+        "beta": (Interval(Real, 0, np.inf),),
+        "warmup_fraction": (Interval(Real, 0, 1, "[]"),),
+        "n_draws": (Interval(Integral, 1, np.inf),),
+    }
+    _model_class = VAE
+
+    def __init__(
+        self,
+        n_components="auto",
+        *,
+        hidden_layer_sizes="auto",
+        activation="silu",
+        likelihood="auto",
+        scaling="standard",
+        beta=1.0,
+        warmup_fraction=0.2,
+        n_draws=64,
+        learning_rate=2e-3,
+        weight_decay=0.0,
+        batch_size="auto",
+        max_iter="auto",
+        early_stopping=True,
+        validation_fraction=0.1,
+        n_iter_no_change="auto",
+        tol=1e-4,
+        contamination=0.1,
+        dtype="float32",
+        device="auto",
+        random_state=None,
+        verbose=0,
+        warm_start=False,
+    ):
+        self.n_components = n_components
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.likelihood = likelihood
+        self.scaling = scaling
+        self.beta = beta
+        self.warmup_fraction = warmup_fraction
+        self.n_draws = n_draws
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.contamination = contamination
+        self.dtype = dtype
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+        self.warm_start = warm_start
+
+    def _model_parameters(self):
+        return {"beta": float(self.beta), "n_draws": int(self.n_draws)}
+
+    def _training_parameters(self):
+        return {"warmup": float(self.warmup_fraction)}
+
+    def _finish(self, X, Z, weights, seed):
+        spread = self._run("encode", Z).var(axis=0)
+        self.kl_per_component_ = np.average(self._run("kl", Z), axis=0, weights=weights)
+        self.n_active_components_ = int((spread > ACTIVE_VARIANCE).sum())
+        if not self.n_active_components_:
+            warnings.warn(
+                "Posterior collapse: no component of the code depends on the rows, so transform is "
+                f"constant. Lower beta (now {self.beta}), train longer (max_iter), or check that "
+                "the features depend on one another.",
+                stacklevel=4,
+            )
+
+    def _draw_codes(self, n_samples, seed):
+        return _engine.draw_prior(self.module_, n_samples, seed)
+
+    def score_samples(self, X):
+        """Estimate the log-density of each row by importance sampling.
+
+        The estimate is the logarithm of a mean over `n_draws` quasi-random draws from q(z | x), the
+        same for every row: it is deterministic, and a function of the row alone. Its expectation
+        lies between the ELBO and log p(x).
+
+        Parameters
+        ----------
+        X : {array-like, data frame} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        log_prob : ndarray of shape (n_samples,)
+            log p(x) in nats, in the units of X; float64.
+        """
+        X = self._validated(X)
+        return self._score("score", X, self._table.forward(X))
+
+    def elbo(self, X):
+        """Estimate the evidence lower bound of each row, with beta = 1.
+
+        Parameters
+        ----------
+        X : {array-like, data frame} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        elbo : ndarray of shape (n_samples,)
+            E_q[log p(x | z)] - KL(q(z | x) || N(0, I)) in nats, in the units of X; float64. It is
+            at most `score_samples` of the same row.
+        """
+        X = self._validated(X)
+        return self._score("elbo", X, self._table.forward(X))
+
+
+VAETransformer.__module__ = "skvae"  # the name under which it is pickled, wherever the file goes

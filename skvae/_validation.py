@@ -1,0 +1,120 @@
+"""The checks of parameters and sample weights, worded as scikit-learn words its own."""
+
+from numbers import Integral, Real
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.utils import check_array
+
+
+class Interval(NamedTuple):
+    """A number of this kind between two bounds, of which `closed` says which belong to it."""
+
+    kind: type
+    low: float
+    high: float
+    closed: str = "[)"
+
+    def allows_type(self, value):
+        return isinstance(value, self.kind) and not isinstance(value, (bool, np.bool_))
+
+    def allows(self, value):
+        above = self.low <= value if self.closed[0] == "[" else self.low < value
+        below = value <= self.high if self.closed[1] == "]" else value < self.high
+        return self.allows_type(value) and above and below
+
+    def __str__(self):
+        kind = "an int" if self.kind is Integral else "a float"
+        return f"{kind} in the range {self.closed[0]}{self.low}, {self.high}{self.closed[1]}"
+
+
+class Options(tuple):
+    """One of a few values."""
+
+    def allows_type(self, value):
+        return any(type(option) is type(value) for option in self)
+
+    def allows(self, value):
+        return self.allows_type(value) and value in self
+
+    def __str__(self):
+        return " or ".join(repr(option) for option in self)
+
+
+class Having(tuple):
+    """An object with these attributes."""
+
+    def allows_type(self, value):
+        return all(hasattr(value, name) for name in self)
+
+    allows = allows_type
+
+    def __str__(self):
+        return "an object with " + ", ".join(self)
+
+
+class Sizes:
+    """A tuple or list of layer widths."""
+
+    def allows_type(self, value):
+        return isinstance(value, (tuple, list, np.ndarray))
+
+    def allows(self, value):
+        width = Interval(Integral, 1, np.inf)
+        return (
+            self.allows_type(value)
+            and all(map(width.allows_type, value))
+            and min([1, *value]) >= 1
+        )
+
+    def __str__(self):
+        return "a tuple of ints in the range [1, inf)"
+
+
+class Subclass(tuple):
+    """A class derived from one of these."""
+
+    def allows_type(self, value):
+        return isinstance(value, type)
+
+    def allows(self, value):
+        return self.allows_type(value) and issubclass(value, tuple(self))
+
+    def __str__(self):
+        return "a subclass of " + " or ".join(cls.__name__ for cls in self)
+
+
+def check_parameters(estimator, rules):
+    """Raise unless each parameter is allowed by one of its rules; {name: (rule, ...)}.
+
+    A value that no rule takes for one of its kind is a TypeError, any other a ValueError.
+    """
+    for name, allowed in rules.items():
+        value = getattr(estimator, name)
+        if any(rule.allows(value) for rule in allowed if rule.allows_type(value)):
+            continue
+        kind = ValueError if any(rule.allows_type(value) for rule in allowed) else TypeError
+        raise kind(
+            f"The {name!r} parameter of {type(estimator).__name__} must be "
+            f"{' or '.join(map(str, allowed))}. Got {value!r} instead."
+        )
+
+
+def check_sample_weight(sample_weight, n_samples):
+    """Return the weights as float64 of shape (n_samples,), None for None; a number is for all."""
+    if sample_weight is None:
+        return None
+    if np.ndim(sample_weight) == 0:
+        sample_weight = np.full(n_samples, sample_weight, dtype=np.float64)
+    weights = check_array(
+        sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight"
+    )
+    if weights.ndim != 1:
+        raise ValueError(f"Sample weights must be 1D array or scalar, got {weights.ndim}D array.")
+    if len(weights) != n_samples:
+        raise ValueError(f"sample_weight.shape == {weights.shape}, expected {(n_samples,)}!")
+    if (weights < 0).any():
+        raise ValueError(f"Negative values in sample_weight: a minimum of {weights.min()}.")
+    if not weights.any():
+        raise ValueError("At least one sample weight must be non-zero: all are zero.")
+    return weights
