@@ -4,7 +4,7 @@ from numbers import Real
 
 import numpy as np
 
-from . import _engine, _latent
+from . import _latent
 from ._base import RULES, BaseAutoencoder
 from ._models import Autoencoder
 from ._validation import Having, Interval, Options
@@ -45,8 +45,8 @@ class AutoencoderTransformer(BaseAutoencoder):
     latent_density : {"gaussian_mixture", None} or estimator, default="gaussian_mixture"
         The density that is fitted to the codes after training, and from which `sample` draws: an
         estimator with `fit`, `score_samples` and `sample`, as
-        :class:`~sklearn.neighbors.KernelDensity`. "gaussian_mixture" has a component for each 100
-        rows, at most 10. With None, there is no `sample`.
+        :class:`~sklearn.neighbors.KernelDensity`. "gaussian_mixture" has up to 10 components,
+        fewer where rows are few. With None, there is no `sample`.
     learning_rate : float, default=2e-3
         Highest step size of Adam; it rises shortly, then falls along a cosine over `max_iter`.
     weight_decay : float, default=0.0
@@ -85,7 +85,7 @@ class AutoencoderTransformer(BaseAutoencoder):
     module_ : torch.nn.Module
         The trained model, on the CPU in eval mode.
     latent_density_ : estimator or None
-        The density fitted to the codes of training rows (of 10,000 of them at most).
+        The density fitted to the codes of training rows (of 2,000 of them at most).
     offset_ : float
         `decision_function` is `score_samples` minus this. It is set on all training rows, or,
         where scoring them would cost much against training, on a random part of at least 512.

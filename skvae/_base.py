@@ -386,8 +386,8 @@ class BaseAutoencoder(
         X = check_array(_engine.as_array(X), dtype=[np.float64, np.float32])
         if X.shape[1] != self._n_features_out:
             raise ValueError(
-                f"X has {X.shape[1]} columns, but inverse_transform of {type(self).__name__} takes "
-                f"codes of n_components={self._n_features_out}."
+                f"X has {X.shape[1]} columns, but inverse_transform of {type(self).__name__} "
+                f"takes codes of n_components={self._n_features_out}."
             )
         return self._table.backward(self._run("decode", X))
 

@@ -10,6 +10,7 @@ import copy
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from ._models import LatentModel, resolve_likelihood
 from ._training import History, Plan, Rows, train
+from .likelihoods import Likelihood
 
 # After torch has run a parallel region, a forked child that enters one hangs (its OpenMP pool
 # has threads that were not copied). One thread in the child does not need the pool.
@@ -30,12 +32,16 @@ WORTH_AN_ACCELERATOR = 100_000_000
 BATCH_BYTES = 2**26
 
 
-def as_array(X):
+def as_array(X: Any) -> Any:
     """Return a tensor as an array, anything else as it is."""
     if not isinstance(X, torch.Tensor):
         return X
     x = X.detach().cpu()
     return (x.float() if x.dtype == torch.bfloat16 else x).numpy()
+
+
+Made = TypeVar("Made")
+LikelihoodParameter = str | type[Likelihood]
 
 
 # ------------------------------------------------------------------------------------- devices
@@ -83,45 +89,54 @@ def _generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator
     return torch.Generator(device).manual_seed(seed)
 
 
+def on_cpu(make: Callable[[], Made]) -> Made:
+    """Return what `make` makes, tensors without a device on the CPU."""
+    with torch.device("cpu"):
+        return make()
+
+
 @contextmanager
 def _shielded(device: torch.device) -> Iterator[None]:
-    """Compute gradients in full precision whatever mode the caller is in."""
+    """Compute gradients in full precision whatever mode the caller is in.
+
+    The default device is not among what is set here: `torch.device` as a context intercepts every
+    operation, which doubles the time of a step. Whatever makes a tensor names its device instead.
+    """
     with (
         torch.inference_mode(False),
         torch.enable_grad(),
         torch.autocast(device.type, enabled=False),
-        torch.device("cpu"),
     ):
         yield
 
 
 @contextmanager
 def _inferring(device: torch.device) -> Iterator[None]:
-    with torch.inference_mode(), torch.autocast(device.type, enabled=False), torch.device("cpu"):
+    with torch.inference_mode(), torch.autocast(device.type, enabled=False):
         yield
 
 
 # ----------------------------------------------------------------------------------------- fit
 
 
-def unsupported(likelihood, X: NDArray) -> float | None:
+def unsupported(likelihood: LikelihoodParameter, X: NDArray) -> float | None:
     """Return a value of X outside the likelihood's support, None where there is none."""
-    likelihood = resolve_likelihood(likelihood)
+    accepts = resolve_likelihood(likelihood).accepts
     for start in range(0, len(X), 2**16):
         x = torch.from_numpy(np.array(X[start : start + 2**16]))
-        refused = x[~likelihood.accepts(x)]
+        refused = x[~accepts(x)]
         if len(refused):
             return refused[0].item()
     return None
 
 
-def describe(likelihood) -> tuple[str, bool]:
+def describe(likelihood: LikelihoodParameter) -> tuple[str, bool]:
     """Return the support of a likelihood in words, and whether it is continuous."""
-    likelihood = resolve_likelihood(likelihood)
-    return likelihood.support, likelihood.continuous
+    resolved = resolve_likelihood(likelihood)
+    return resolved.support, resolved.continuous
 
 
-def n_params(likelihood) -> int:
+def n_params(likelihood: LikelihoodParameter) -> int:
     """Return the number of tensors that a likelihood takes from the decoder."""
     return resolve_likelihood(likelihood).n_params
 
@@ -146,12 +161,13 @@ def fit(
     """
     torch_dtype = getattr(torch, dtype)
     with _shielded(torch.device("cpu")):
-        model = build().to(torch_dtype)
+        model = on_cpu(build).to(torch_dtype)
         work = 3 * plan.batch_size * sum(p.numel() for p in model.parameters())
         where = resolve_device(device, work)
         x = _tensor(Z, torch_dtype)
         mean = np.average(Z, axis=0, weights=sample_weight)
-        model.initialize(_generator(seeds[0]), torch.from_numpy(mean).to(torch_dtype))
+        start_at = torch.from_numpy(mean).to(torch_dtype)
+        on_cpu(lambda: model.initialize(_generator(seeds[0]), start_at))
         if start is not None:
             model.load_state_dict(start.state_dict())
         rows = _split(x, sample_weight, n_held_out, _generator(seeds[1]))
@@ -164,13 +180,14 @@ def fit(
         model = frozen(model)
     with _inferring(torch.device("cpu")):
         basis = rows.held_out if len(rows.held_out) >= 100 else rows.train
-        model.finish(rows.x[basis[:10_000]].cpu())
+        x, weight = _to(rows, torch.device("cpu")).part(basis[:10_000].cpu())
+        model.fit_shared(x, weight, _generator(seeds[2]))
     return model, history
 
 
 def _tensor(Z: NDArray, dtype: torch.dtype) -> torch.Tensor:
     """Return a tensor with memory of its own; too large a value for the dtype is an error."""
-    x = torch.tensor(Z, dtype=dtype)
+    x = torch.tensor(Z, dtype=dtype, device="cpu")
     if not torch.isfinite(x).all():
         column = int(torch.nonzero(~torch.isfinite(x))[0, 1])
         name = str(dtype).removeprefix("torch.")
@@ -181,13 +198,15 @@ def _tensor(Z: NDArray, dtype: torch.dtype) -> torch.Tensor:
     return x
 
 
-def _split(x, sample_weight, n_held_out, generator) -> Rows:
+def _split(
+    x: torch.Tensor, sample_weight: NDArray | None, n_held_out: int, generator: torch.Generator
+) -> Rows:
     weight = None
     if sample_weight is not None:
-        weight = torch.from_numpy(sample_weight / sample_weight.mean()).to(x.dtype)
+        weight = torch.from_numpy(sample_weight / sample_weight.mean()).to(x.dtype)[:, None]
     if not n_held_out:
-        return Rows(x, weight, torch.arange(len(x)), torch.arange(0))
-    order = torch.randperm(len(x), generator=generator)
+        return Rows(x, weight, torch.arange(len(x), device="cpu"), torch.arange(0, device="cpu"))
+    order = torch.randperm(len(x), generator=generator, device="cpu")
     return Rows(x, weight, order[n_held_out:], order[:n_held_out])
 
 
@@ -198,7 +217,7 @@ def _to(rows: Rows, device: torch.device) -> Rows:
 
 def frozen(model: LatentModel) -> LatentModel:
     """Return a copy on the CPU in eval mode; its parameters own their memory."""
-    twin = type(model)(**model.config).to(next(model.parameters()).dtype)
+    twin = on_cpu(lambda: type(model)(**model.config)).to(next(model.parameters()).dtype)
     twin.load_state_dict({k: v.detach().cpu().clone() for k, v in model.state_dict().items()})
     return twin.eval().requires_grad_(False)
 
@@ -216,7 +235,7 @@ def _dtype(module: LatentModel) -> torch.dtype:
     return next(module.parameters()).dtype
 
 
-def in_dtype(dtype, *modules: LatentModel) -> LatentModel:
+def in_dtype(dtype: np.typing.DTypeLike, *modules: LatentModel) -> LatentModel:
     """Return the one of these modules that computes in this dtype of NumPy's."""
     wanted = getattr(torch, np.dtype(dtype).name)
     return next(m for m in modules if _dtype(m) == wanted)
@@ -237,8 +256,8 @@ def run(module: LatentModel, verb: str, X: NDArray, device: str = "cpu") -> NDAr
 def draw_prior(module: LatentModel, n_samples: int, seed: int) -> NDArray:
     """Draw codes from N(0, I)."""
     n_components = module.config["n_components"]
-    x = torch.randn(n_samples, n_components, generator=_generator(seed), dtype=_dtype(module))
-    return x.numpy()
+    x = torch.empty(n_samples, n_components, dtype=_dtype(module), device="cpu")
+    return x.normal_(generator=_generator(seed)).numpy()
 
 
 def draw_rows(module: LatentModel, Z: NDArray, seed: int) -> NDArray:
@@ -258,8 +277,8 @@ def pack(module: LatentModel) -> dict:
 
 def unpack(cls: type[LatentModel], state: dict) -> LatentModel:
     """Build the module from what `pack` returned; damaged arrays are a ValueError."""
-    arrays = {name: torch.tensor(np.asarray(value)) for name, value in state["arrays"].items()}
-    module = cls(**state["config"]).to(arrays["shared"].dtype)
+    arrays = {name: torch.from_numpy(np.array(value)) for name, value in state["arrays"].items()}
+    module = on_cpu(lambda: cls(**state["config"])).to(arrays["shared"].dtype)
     wanted = {name: tuple(value.shape) for name, value in module.state_dict().items()}
     got = {name: tuple(value.shape) for name, value in arrays.items()}
     if wanted != got or not all(torch.isfinite(value).all() for value in arrays.values()):

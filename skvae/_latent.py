@@ -1,4 +1,4 @@
-"""The density that an autoencoder fits to its codes: any estimator with fit, score_samples, sample."""
+"""The density that an autoencoder fits to its codes, by a mixture or a user's estimator."""
 
 import copy
 
@@ -7,7 +7,7 @@ from sklearn.base import clone
 from sklearn.mixture import GaussianMixture
 from sklearn.utils.validation import has_fit_parameter
 
-MAX_ROWS = 10_000
+MAX_ROWS = 2_000
 
 
 def fit(density, Z, sample_weight, seed):
@@ -35,10 +35,11 @@ def draw(density, n_samples, seed):
 
 
 def _mixture(Z):
-    n_components = int(np.clip(len(Z) // 100, 1, 10))
-    # Codes of an autoencoder may lie in a subspace; a share of their variance keeps it regular.
-    regular = 1e-4 * Z.var() + 1e-12
-    return GaussianMixture(n_components, reg_covar=regular)
+    n_samples, n_components = Z.shape
+    # A component has about n_components^2 / 2 numbers to learn.
+    size = int(np.clip(n_samples // (20 * (n_components + 1)), 1, 10))
+    # Codes may lie in a subspace; a share of their variance keeps the covariances regular.
+    return GaussianMixture(size, tol=1e-2, reg_covar=1e-4 * Z.var() + 1e-12)
 
 
 def _seeded(density, seed):

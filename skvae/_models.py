@@ -8,7 +8,8 @@ in nats. A model holds parameters and nothing that changes from run to run.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
@@ -17,8 +18,12 @@ from torch.nn.functional import logsigmoid
 from ._networks import MLP
 from .likelihoods import LIKELIHOODS, Likelihood
 
-# Steps of the optimiser are small for a log-scale, which has far to go: it gets longer ones.
-SHARED_GAIN = 10.0
+# How fast the shared vectors of a likelihood follow the batches: the weight of the newest.
+SHARED_RATE = 0.05
+
+
+# Takes the weights of rows, None or of shape (n_samples, 1), and sets the parameters' gradients.
+Backpropagate = Callable[[Tensor | None], None]
 
 
 def resolve_likelihood(likelihood: str | type[Likelihood]) -> Likelihood:
@@ -38,6 +43,36 @@ def quasi_normal(n_draws: int, n_components: int, seed: int) -> Tensor:
     return torch.special.ndtri(points.clamp(1e-9, 1 - 1e-9))
 
 
+def split_posterior(out: Tensor) -> tuple[Tensor, Tensor]:
+    """Return loc and log_scale from the encoder's output.
+
+    The scale lies in (0, 2) and is 1, the prior's, at 0. Its logarithm has a gradient however
+    small it is, and nothing overflows.
+    """
+    loc, raw = out.chunk(2, -1)
+    return loc, logsigmoid(raw) + math.log(2)
+
+
+def reparametrize(
+    out: Tensor, noise: Tensor
+) -> tuple[Tensor, Tensor, Callable[[Tensor, Tensor | float], Tensor]]:
+    """Return z = loc + scale * noise, the KL of each row, and the backward function.
+
+    That takes the gradient of z and the weight of the KL in what is maximised, and returns the
+    gradient of `out`.
+    """
+    loc, log_scale = split_posterior(out)
+    scale = log_scale.exp()
+
+    def backward(grad: Tensor, kl_weight: Tensor | float) -> Tensor:
+        grad_loc = grad - kl_weight * loc
+        # With respect to log_scale; then through d log_scale / d raw = 1 - scale / 2.
+        grad_scale = grad * noise * scale - kl_weight * (scale.square() - 1)
+        return torch.cat([grad_loc, grad_scale * (1 - 0.5 * scale)], -1)
+
+    return torch.addcmul(loc, scale, noise), gaussian_kl(loc, log_scale).sum(-1), backward
+
+
 class LatentModel(nn.Module):
     """What both models share: two networks and a likelihood between them.
 
@@ -46,12 +81,13 @@ class LatentModel(nn.Module):
 
     encoder: MLP
     decoder: MLP
+    shared: Tensor
 
-    def __init__(self, likelihood: str | type[Likelihood], n_features: int, **config):
+    def __init__(self, likelihood: str | type[Likelihood], n_features: int, **config: Any):
         super().__init__()
         self.config = {"likelihood": likelihood, "n_features": n_features, **config}
         self.likelihood = resolve_likelihood(likelihood)
-        self.shared = nn.Parameter(torch.zeros(self.likelihood.n_shared, n_features))
+        self.register_buffer("shared", torch.ones(self.likelihood.n_shared, n_features))
 
     def initialize(self, generator: Generator, mean: Tensor) -> None:
         """Draw the weights; the decoder starts at the data's mean, shape (n_features,)."""
@@ -62,12 +98,10 @@ class LatentModel(nn.Module):
 
     def conditional(self, z: Tensor) -> tuple[Tensor, ...]:
         """Return the parameters of p(x | z), each of shape (..., n_features) or (n_features,)."""
-        params = self.decoder(z).chunk(self.likelihood.n_params, -1)
-        return (*params, *(SHARED_GAIN * self.shared))
+        return self._parameters_of(self.decoder(z))
 
-    def log_prob(self, x: Tensor, z: Tensor) -> Tensor:
-        """Return log p(x | z), shape (...,)."""
-        return self.likelihood.log_prob(x, *self.conditional(z)).sum(-1)
+    def _parameters_of(self, out: Tensor) -> tuple[Tensor, ...]:
+        return (*out.chunk(self.likelihood.n_params, -1), *self.shared)
 
     def encode(self, x: Tensor) -> Tensor:
         """Return the codes of rows."""
@@ -81,16 +115,49 @@ class LatentModel(nn.Module):
         """Draw rows from p(x | z), the noise of the likelihood included."""
         return self.likelihood.sample(*self.conditional(z), generator)
 
-    def loss(self, x: Tensor, generator: Generator, warmth: float) -> Tensor:
-        """Return what training minimises, a row each; `warmth` rises from 0 to 1 in warm-up."""
+    def objective(
+        self, x: Tensor, generator: Generator, warmth: float
+    ) -> tuple[Tensor, Backpropagate]:
+        """Return what training maximises, a row each in nats, and its backward function.
+
+        `warmth` rises from 0 to 1 in warm-up.
+        """
         raise NotImplementedError
+
+    def _log_prob(
+        self, x: Tensor, out: Tensor
+    ) -> tuple[Tensor, Callable[[Tensor | None], Tensor]]:
+        """Return log p(x | z) of each row given the decoder's output, and its backward."""
+        log_prob, grads = self.likelihood.log_prob_and_grads(x, *self._parameters_of(out))
+
+        def backward(weight: Tensor | None) -> Tensor:
+            grad = grads[0] if len(grads) == 1 else torch.cat(grads, -1)
+            return grad if weight is None else grad * weight
+
+        return log_prob.sum(-1), backward
 
     def score(self, x: Tensor) -> Tensor:
         """Return the score of each row in nats, a function of the row alone; float64."""
         raise NotImplementedError
 
-    def finish(self, x: Tensor) -> None:
-        """Set, after training, what is estimated from rows rather than trained."""
+    def posterior_draw(self, x: Tensor, generator: Generator) -> Tensor:
+        """Return a code of each row, drawn where codes are random."""
+        raise NotImplementedError
+
+    def fit_shared(self, x: Tensor, weight: Tensor | None, generator: Generator) -> None:
+        """Set the shared vectors of the likelihood to what is most likely for these rows."""
+        self._follow(x, weight, self.conditional(self.posterior_draw(x, generator)), 1.0)
+
+    def _follow(
+        self, x: Tensor, weight: Tensor | None, params: tuple[Tensor, ...], rate: float
+    ) -> None:
+        """Move the shared vectors towards what is most likely for these rows."""
+        statistics = self.likelihood.shared_statistics(x, *params)
+        for shared, statistic in zip(self.shared, statistics, strict=True):
+            if weight is None:
+                shared.lerp_(statistic.mean(0), rate)
+            elif weight.any():
+                shared.lerp_((statistic * weight).sum(0) / weight.sum(), rate)
 
     def breadth(self, verb: str) -> int:
         """Return about how many numbers a row needs at once in the method of this name."""
@@ -100,7 +167,7 @@ class LatentModel(nn.Module):
 class Autoencoder(LatentModel):
     """z = f(x), and p(x | z) around g(z).
 
-    The loss is -log p(x | f(x)) with the shared parameters of the likelihood at zero (for the
+    The loss is -log p(x | f(x)) with the shared vectors of the likelihood at one (for the
     Gaussian: half the squared error); they are set after training.
     """
 
@@ -129,25 +196,32 @@ class Autoencoder(LatentModel):
         self.encoder = MLP(sizes, activation)
         sizes[0] *= self.likelihood.n_params
         self.decoder = MLP(sizes[::-1], activation, self.encoder.weights if tied else None)
-        self.shared.requires_grad_(False)
+        self.encoder.shares_weights = tied
 
     def encode(self, x: Tensor) -> Tensor:
         return self.encoder(x)
 
-    def loss(self, x: Tensor, generator: Generator, warmth: float) -> Tensor:
+    def posterior_draw(self, x: Tensor, generator: Generator) -> Tensor:
+        return self.encode(x)
+
+    def objective(
+        self, x: Tensor, generator: Generator, warmth: float
+    ) -> tuple[Tensor, Backpropagate]:
         noisy = x
         if self.noise:
             noisy = torch.empty_like(x).normal_(generator=generator).mul_(self.noise).add_(x)
-        return -self.log_prob(x, self.encode(noisy))
+        z, through_encoder = self.encoder.trace(noisy, to_input=False)
+        out, through_decoder = self.decoder.trace(z)
+        log_prob, through_likelihood = self._log_prob(x, out)
+
+        def backward(weight: Tensor | None) -> None:
+            through_encoder(through_decoder(through_likelihood(weight)))
+
+        return log_prob, backward
 
     def score(self, x: Tensor) -> Tensor:
         params = self.conditional(self.encode(x))
         return self.likelihood.log_prob(x, *params).sum(-1, dtype=torch.float64)
-
-    def finish(self, x: Tensor) -> None:
-        params = self.likelihood.fit_shared(x, *self.conditional(self.encode(x)))
-        if params:
-            self.shared.data = torch.stack(params) / SHARED_GAIN
 
 
 class VAE(LatentModel):
@@ -187,14 +261,12 @@ class VAE(LatentModel):
 
     def initialize(self, generator: Generator, mean: Tensor) -> None:
         super().initialize(generator, mean)
-        self.noise.copy_(quasi_normal(*self.noise.shape, generator.initial_seed()))
+        n_draws, n_components = self.noise.shape
+        self.noise.copy_(quasi_normal(n_draws, n_components, generator.initial_seed()))
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return loc and log_scale of q(z | x)."""
-        loc, raw = self.encoder(x).chunk(2, -1)
-        # The scale lies in (0, 2) and is 1, the prior's, at 0. Its logarithm has a gradient
-        # however small it is, and nothing overflows.
-        return loc, logsigmoid(raw) + math.log(2)
+        return split_posterior(self.encoder(x))
 
     def encode(self, x: Tensor) -> Tensor:
         return self.posterior(x)[0]
@@ -203,13 +275,32 @@ class VAE(LatentModel):
         """Return KL(q(z | x) || N(0, I)) by component in nats, (n_samples, n_components)."""
         return gaussian_kl(*self.posterior(x))
 
-    def loss(self, x: Tensor, generator: Generator, warmth: float) -> Tensor:
+    def posterior_draw(self, x: Tensor, generator: Generator) -> Tensor:
         loc, log_scale = self.posterior(x)
-        noise = torch.empty_like(loc).normal_(generator=generator)
-        kl = gaussian_kl(loc, log_scale).sum(-1)
-        return self.beta * warmth * kl - self.log_prob(x, loc + log_scale.exp() * noise)
+        return loc + log_scale.exp() * torch.empty_like(loc).normal_(generator=generator)
 
-    def _log_prob_of_draws(self, x: Tensor, loc: Tensor, log_scale: Tensor):
+    def objective(
+        self, x: Tensor, generator: Generator, warmth: float
+    ) -> tuple[Tensor, Backpropagate]:
+        code, through_encoder = self.encoder.trace(x, to_input=False)
+        noise = code.new_empty(len(x), self.noise.shape[1]).normal_(generator=generator)
+        z, kl, through_posterior = reparametrize(code, noise)
+        out, through_decoder = self.decoder.trace(z)
+        log_prob, through_likelihood = self._log_prob(x, out)
+        kl_weight = self.beta * warmth
+
+        def backward(weight: Tensor | None) -> None:
+            weighted_kl = kl_weight if weight is None else kl_weight * weight
+            grad_z = through_decoder(through_likelihood(weight))
+            through_encoder(through_posterior(grad_z, weighted_kl))
+            # Rybkin et al., "Simple and effective VAE training with calibrated decoders", 2021
+            self._follow(x, weight, self._parameters_of(out), SHARED_RATE)
+
+        return log_prob - kl_weight * kl, backward
+
+    def _log_prob_of_draws(
+        self, x: Tensor, loc: Tensor, log_scale: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Return z and log p(x | z) for all draws from q, a leading axis each; float64."""
         z = loc + log_scale.exp() * self.noise[:, None]
         log_prob = self.likelihood.log_prob(x, *self.conditional(z))

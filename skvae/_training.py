@@ -1,6 +1,6 @@
 """The optimisation loop: schedule, early stopping, best weights.
 
-It knows tensors, and of a model only `parameters()` and `loss(x, generator, warmth)`.
+It knows tensors, and of a model only its parameters and `objective`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Generator, Tensor, nn
 from torch.optim.adam import adam
+
+from ._models import LatentModel
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,10 @@ class History:
 
 @dataclass
 class Rows:
-    """The rows to learn from and those held out (indices into x); weights have mean 1."""
+    """The rows to learn from and those held out, indices into x.
+
+    Weights have shape (n_samples, 1) and mean 1.
+    """
 
     x: Tensor
     weight: Tensor | None
@@ -47,8 +52,8 @@ class Rows:
 
     def part(self, indices: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the rows with these indices, and their weights if there are any."""
-        weight = None if self.weight is None else self.weight[indices]
-        return self.x[indices], weight
+        weight = None if self.weight is None else self.weight.index_select(0, indices)
+        return self.x.index_select(0, indices), weight
 
 
 class DivergedError(ValueError):
@@ -56,22 +61,24 @@ class DivergedError(ValueError):
 
 
 class Adam:
-    """AdamW over all parameters of a model as one flat vector.
+    """Adam, ascending, over all parameters of a model as one flat vector.
 
     The parameters become views of that vector and their gradients views of another, so that one
     fused call updates all of them. The functional form is used because the first optimiser
     object of a process imports torch._dynamo, which takes about a second.
     """
 
-    def __init__(self, model: nn.Module, weight_decay: float):
-        parameters = [p for p in model.parameters() if p.requires_grad]
+    def __init__(self, model: nn.Module, weight_decay: float, scale: float):
         # Matrices first: they are what decays.
-        parameters.sort(key=lambda p: p.ndim < 2)
+        parameters = sorted(model.parameters(), key=lambda p: p.ndim < 2)
         self.flat = torch.cat([p.detach().flatten() for p in parameters])
         self.grad = torch.zeros_like(self.flat)
         self.n_decaying = sum(p.numel() for p in parameters if p.ndim >= 2)
         self.weight_decay = weight_decay
-        self.moments = [torch.zeros_like(self.flat) for _ in range(2)]
+        # Gradients are sums over the rows of a batch; so is the number that keeps their scale
+        # from being zero.
+        self.eps = 1e-8 * scale
+        self.mean, self.mean_square = torch.zeros_like(self.flat), torch.zeros_like(self.flat)
         self.count = torch.zeros((), device=self.flat.device)
         sizes = [p.numel() for p in parameters]
         for p, value, grad in zip(
@@ -80,26 +87,25 @@ class Adam:
             p.data, p.grad = value.view_as(p), grad.view_as(p)
 
     def step(self, learning_rate: float) -> None:
-        """Follow the gradients that were accumulated, and clear them."""
-        with torch.no_grad():
-            if self.weight_decay:
-                self.flat[: self.n_decaying].mul_(1 - learning_rate * self.weight_decay)
-            adam(
-                [self.flat],
-                [self.grad],
-                *([moment] for moment in self.moments),
-                [],
-                [self.count],
-                fused=True,
-                amsgrad=False,
-                beta1=0.9,
-                beta2=0.999,
-                lr=learning_rate,
-                weight_decay=0.0,
-                eps=1e-8,
-                maximize=False,
-            )
-            self.grad.zero_()
+        """Follow the gradients."""
+        if self.weight_decay:
+            self.flat[: self.n_decaying].mul_(1 - learning_rate * self.weight_decay)
+        adam(
+            [self.flat],
+            [self.grad],
+            [self.mean],
+            [self.mean_square],
+            max_exp_avg_sqs=[],
+            state_steps=[self.count],
+            fused=True,
+            amsgrad=False,
+            beta1=0.9,
+            beta2=0.999,
+            lr=learning_rate,
+            weight_decay=0.0,
+            eps=self.eps,
+            maximize=True,
+        )
 
 
 @dataclass
@@ -134,61 +140,63 @@ def cosine(step: int, n_steps: int, n_rising: int) -> float:
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share))
 
 
-def batches(
-    rows: Rows, batch_size: int, generator: Generator
-) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Yield the training rows in a new order; the last, short batch included."""
-    order = torch.randperm(len(rows.train), generator=generator)
-    for part in rows.train[order.to(rows.train.device)].split(batch_size):
-        yield rows.part(part)
+def in_batches(rows: Rows, batch_size: int, generator: Generator) -> Iterator[Tensor]:
+    """Yield indices of the training rows in a new order; the last batch may be short."""
+    order = torch.randperm(len(rows.train), generator=generator, device=generator.device)
+    yield from rows.train[order.to(rows.train.device)].split(batch_size)
 
 
-def mean_loss(loss: Tensor, weight: Tensor | None) -> Tensor:
-    """Return the sum of the (weighted) losses of rows."""
-    return (loss if weight is None else loss * weight).sum()
+def total(objective: Tensor, weight: Tensor | None) -> Tensor:
+    """Return the (weighted) sum over rows."""
+    return objective.sum() if weight is None else objective @ weight[:, 0]
 
 
-def evaluate(model, rows: Rows, batch_size: int, seed: int) -> float:
+def evaluate(model: LatentModel, rows: Rows, batch_size: int, seed: int) -> float:
     """Return the mean loss of the held-out rows, with the same noise in every epoch."""
     generator = Generator(rows.x.device).manual_seed(seed)
-    total = rows.x.new_zeros(())
-    with torch.no_grad():
-        for part in rows.held_out.split(8 * batch_size):
-            x, weight = rows.part(part)
-            total += mean_loss(model.loss(x, generator, 1.0), weight)
-    return total.item() / len(rows.held_out)
+    gain = rows.x.new_zeros(())
+    for part in rows.held_out.split(8 * batch_size):
+        x, weight = rows.part(part)
+        gain += total(model.objective(x, generator, 1.0)[0], weight)
+    return -gain.item() / len(rows.held_out)
 
 
-def run_epoch(model, rows: Rows, plan: Plan, optimizer: Adam, epoch: int, generators) -> float:
+def run_epoch(
+    model: LatentModel,
+    rows: Rows,
+    plan: Plan,
+    optimizer: Adam,
+    epoch: int,
+    generators: tuple[Generator, Generator],
+) -> float:
     """Take one step a batch; return the mean loss of the training rows."""
     shuffle, noise = generators
-    batch_size = min(plan.batch_size, len(rows.train))
-    per_epoch = math.ceil(len(rows.train) / batch_size)
+    per_epoch = math.ceil(len(rows.train) / plan.batch_size)
     n_steps = plan.max_iter * per_epoch
-    n_warm = plan.warmup * n_steps
-    total = rows.x.new_zeros(())
-    for step, (x, weight) in enumerate(batches(rows, batch_size, shuffle), epoch * per_epoch):
-        warmth = min(1.0, step / n_warm) if n_warm else 1.0
-        loss = mean_loss(model.loss(x, noise, warmth), weight)
-        # Divided by the size of a full batch: in a short one, rows weigh no more than elsewhere.
-        (loss / batch_size).backward()
-        optimizer.step(plan.learning_rate * cosine(step, n_steps, min(100, n_steps // 20)))
-        total += loss.detach()
-    return total.item() / len(rows.train)
+    n_rising, n_warm = min(100, n_steps // 20), plan.warmup * n_steps
+    gain = rows.x.new_zeros(())
+    for step, part in enumerate(in_batches(rows, plan.batch_size, shuffle), epoch * per_epoch):
+        x, weight = rows.part(part)
+        objective, backward = model.objective(x, noise, min(1.0, step / n_warm) if n_warm else 1.0)
+        backward(weight)
+        optimizer.step(plan.learning_rate * cosine(step, n_steps, n_rising))
+        gain += total(objective, weight)
+    return -gain.item() / len(rows.train)
 
 
+@torch.no_grad()
 def train(
-    model,
+    model: LatentModel,
     rows: Rows,
     plan: Plan,
     generators: tuple[Generator, Generator],
     report: Callable[[History], bool],
 ) -> History:
-    """Minimise the model's loss in place; `report` is called each epoch, true to stop.
+    """Maximise the model's objective in place; `report` is called each epoch, true to stop.
 
     With held-out rows, the weights that are best on them are kept, else the last ones.
     """
-    optimizer, history = Adam(model, plan.weight_decay), History()
+    optimizer, history = Adam(model, plan.weight_decay, plan.batch_size), History()
     progress = Progress(optimizer.flat, plan.tol)
     try:
         for epoch in range(plan.max_iter):

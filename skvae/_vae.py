@@ -207,7 +207,7 @@ class VAETransformer(BaseAutoencoder):
         self.n_active_components_ = int((spread > ACTIVE_VARIANCE).sum())
         if not self.n_active_components_:
             warnings.warn(
-                "Posterior collapse: no component of the code depends on the rows, so transform is "
+                "Posterior collapse: no component of the code depends on the rows, transform is "
                 f"constant. Lower beta (now {self.beta}), train longer (max_iter), or check that "
                 "the features depend on one another.",
                 stacklevel=4,
@@ -219,9 +219,9 @@ class VAETransformer(BaseAutoencoder):
     def score_samples(self, X):
         """Estimate the log-density of each row by importance sampling.
 
-        The estimate is the logarithm of a mean over `n_draws` quasi-random draws from q(z | x), the
-        same for every row: it is deterministic, and a function of the row alone. Its expectation
-        lies between the ELBO and log p(x).
+        The estimate is the logarithm of a mean over `n_draws` quasi-random draws from q(z | x),
+        the same for every row: it is deterministic, and a function of the row alone. Its
+        expectation lies between the ELBO and log p(x).
 
         Parameters
         ----------

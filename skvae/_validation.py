@@ -104,7 +104,7 @@ def check_sample_weight(sample_weight, n_samples):
     """Return the weights as float64 of shape (n_samples,), None for None; a number is for all."""
     if sample_weight is None:
         return None
-    if np.ndim(sample_weight) == 0:
+    if isinstance(sample_weight, Real):
         sample_weight = np.full(n_samples, sample_weight, dtype=np.float64)
     weights = check_array(
         sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight"

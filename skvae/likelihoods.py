@@ -2,13 +2,17 @@
 
 A likelihood is plain tensor code and holds no state. The decoder hands it `n_params` tensors of
 shape (..., n_features), and the model `n_shared` further vectors that are the same for every row
-(a noise scale, say). To add one: write a class, add a line to `LIKELIHOODS`. A class of your own
-works without that: pass it as ``likelihood=MyLikelihood``.
+(a noise variance, say). To add one: write a class, add a line to `LIKELIHOODS`. A class of your
+own works without that: pass it as ``likelihood=MyLikelihood``.
 """
+
+# A likelihood names its parameters, where the base class has *params.
+# mypy: disable-error-code="override"
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -27,7 +31,7 @@ class Likelihood:
     n_params : int
         Tensors that it takes from the decoder for each feature.
     n_shared : int
-        Vectors of n_features that it takes beside them, learned, the same for every row.
+        Vectors of n_features that it takes after them, learned, the same for every row.
     support : str
         The values that it accepts, in words, for the error message.
     continuous : bool
@@ -48,11 +52,21 @@ class Likelihood:
         """Return the log-density of each value in nats, shape (..., n_features), not summed."""
         raise NotImplementedError
 
+    def log_prob_and_grads(self, x: Tensor, *params: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Return log_prob, and its gradients with respect to the first n_params tensors.
+
+        They are found by autograd; a likelihood that is used much may know a shorter way.
+        """
+        with torch.enable_grad():
+            inputs = [param.detach().requires_grad_() for param in params[: self.n_params]]
+            log_prob = self.log_prob(x, *inputs, *params[self.n_params :])
+            return log_prob.detach(), torch.autograd.grad(log_prob.sum(), inputs)
+
     def mean(self, *params: Tensor) -> Tensor:
         """Return E[x | z], shape (..., n_features)."""
         raise NotImplementedError
 
-    def sample(self, *params_and_generator) -> Tensor:
+    def sample(self, *params_and_generator: Any) -> Tensor:
         """Draw x given the parameters; the last argument is the generator of every draw."""
         raise NotImplementedError
 
@@ -60,44 +74,48 @@ class Likelihood:
         """Return decoder outputs with about this mean, where training starts; n_params vectors."""
         return tuple(torch.zeros_like(mean) for _ in range(self.n_params))
 
-    def fit_shared(self, x: Tensor, *params: Tensor) -> tuple[Tensor, ...]:
-        """Return the most likely shared vectors given decoder outputs for rows x.
+    def shared_statistics(self, x: Tensor, *params: Tensor) -> tuple[Tensor, ...]:
+        """Return n_shared statistics of each value, shape of x.
 
-        An autoencoder trains with the shared vectors at zero, so that its loss is the plain
-        error, and asks for them here when it is done.
+        Their means over rows are the most likely shared vectors: the squared error for a
+        variance. Training follows them; it starts, and an autoencoder stays, at one.
         """
-        return tuple(torch.zeros_like(x[0]) for _ in range(self.n_shared))
+        return ()
 
 
 class Gaussian(Likelihood):
-    """Real values: squared error, with a noise scale for each feature that is learned."""
+    """Real values: squared error, with a noise variance for each feature that is learned."""
 
     n_shared = 1
 
-    # Where a column is a function of the code, the density has no upper bound; in working units
-    # (columns of unit variance) a scale of 1e-3 is where we stop.
-    log_floor = math.log(1e-3)
+    # Where a column is a function of the code, the density has no upper bound. In working units
+    # (columns of unit variance) a noise of 1e-3 is where we stop.
+    floor = 1e-6
 
-    def _log_scale(self, raw: Tensor) -> Tensor:
-        return self.log_floor + softplus(raw - self.log_floor)
+    def log_prob(self, x: Tensor, loc: Tensor, variance: Tensor) -> Tensor:
+        variance = variance.clamp(min=self.floor)
+        return -0.5 * ((x - loc).square() / variance + (variance.log() + LOG_2PI))
 
-    def log_prob(self, x: Tensor, loc: Tensor, raw_scale: Tensor) -> Tensor:
-        log_scale = self._log_scale(raw_scale)
-        return -0.5 * ((x - loc) * (-log_scale).exp()).square() - (log_scale + 0.5 * LOG_2PI)
+    def log_prob_and_grads(
+        self, x: Tensor, loc: Tensor, variance: Tensor
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        variance = variance.clamp(min=self.floor)
+        residual = x - loc
+        grad = residual / variance
+        return -0.5 * torch.addcmul(variance.log() + LOG_2PI, residual, grad), (grad,)
 
-    def mean(self, loc: Tensor, raw_scale: Tensor) -> Tensor:
+    def mean(self, loc: Tensor, variance: Tensor) -> Tensor:
         return loc
 
-    def sample(self, loc: Tensor, raw_scale: Tensor, generator: Generator) -> Tensor:
+    def sample(self, loc: Tensor, variance: Tensor, generator: Generator) -> Tensor:
         noise = torch.empty_like(loc).normal_(generator=generator)
-        return loc + self._log_scale(raw_scale).exp() * noise
+        return loc + variance.clamp(min=self.floor).sqrt() * noise
 
     def params_for_mean(self, mean: Tensor) -> tuple[Tensor, ...]:
         return (mean,)
 
-    def fit_shared(self, x: Tensor, loc: Tensor, *_: Tensor) -> tuple[Tensor, ...]:
-        above = ((x - loc).square().mean(0).log() / 2 - self.log_floor).clamp(min=1e-6)
-        return (self.log_floor + torch.expm1(above).log(),)
+    def shared_statistics(self, x: Tensor, loc: Tensor, *_: Tensor) -> tuple[Tensor, ...]:
+        return ((x - loc).square(),)
 
 
 class Bernoulli(Likelihood):
@@ -111,6 +129,9 @@ class Bernoulli(Likelihood):
 
     def log_prob(self, x: Tensor, logits: Tensor) -> Tensor:
         return x * logits - softplus(logits)
+
+    def log_prob_and_grads(self, x: Tensor, logits: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        return self.log_prob(x, logits), (x - torch.sigmoid(logits),)
 
     def mean(self, logits: Tensor) -> Tensor:
         return logsigmoid(logits).exp()
