@@ -322,7 +322,8 @@ class BaseAutoencoder(
     def _set_offset(self, X, Z, weights, seed):
         """Set what is read from the scores of training rows: of a part where they are many."""
         n_draws = self.module_.config.get("n_draws", 1)
-        n_rows = _defaults.rows_for_offset(len(X), self.n_iter_, n_draws)
+        n_weights = _engine.n_weights(self.module_)
+        n_rows = _defaults.rows_for_offset(len(X), self.n_iter_, n_draws, n_weights)
         if n_rows < len(X):
             rows = np.random.default_rng(seed).choice(len(X), n_rows, replace=False)
             X, Z, weights = X[rows], Z[rows], None if weights is None else weights[rows]

@@ -43,9 +43,12 @@ def held_out(n_samples, fraction):
     return 0 if n_samples < 10 else int(np.clip(round(fraction * n_samples), 1, 10_000))
 
 
-def rows_for_offset(n_samples, n_epochs, n_draws):
-    """Return how many training rows to score for the threshold: a tenth of the cost of training.
+def rows_for_offset(n_samples, n_epochs, n_draws, n_weights):
+    """Return how many training rows to score for the threshold, at least 256.
 
-    Scoring a row costs a third of a step for each draw. 512 rows place a quantile to about 1 %.
+    All of them, unless that costs more than a tenth of training (where a row costs about as much
+    as six draws) and more than half a billion multiplications. 256 rows place a quantile of 10 %
+    to about 2 %.
     """
-    return min(n_samples, max(512, int(0.3 * n_samples * n_epochs / n_draws)))
+    tenth_of_training = 0.1 * 6 * n_samples * n_epochs / n_draws
+    return min(n_samples, int(max(256, tenth_of_training, 5e8 / (n_draws * n_weights))))

@@ -141,6 +141,11 @@ def n_params(likelihood: LikelihoodParameter) -> int:
     return resolve_likelihood(likelihood).n_params
 
 
+def n_weights(module: LatentModel) -> int:
+    """Return the number of trained numbers."""
+    return sum(p.numel() for p in module.parameters())
+
+
 def fit(
     build: Callable[[], LatentModel],
     Z: NDArray,
@@ -162,7 +167,7 @@ def fit(
     torch_dtype = getattr(torch, dtype)
     with _shielded(torch.device("cpu")):
         model = on_cpu(build).to(torch_dtype)
-        work = 3 * plan.batch_size * sum(p.numel() for p in model.parameters())
+        work = 3 * plan.batch_size * n_weights(model)
         where = resolve_device(device, work)
         x = _tensor(Z, torch_dtype)
         mean = np.average(Z, axis=0, weights=sample_weight)

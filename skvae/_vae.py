@@ -49,7 +49,7 @@ class VAETransformer(BaseAutoencoder):
         Weight of the KL term in the training loss, and nowhere else.
     warmup_fraction : float, default=0.2
         Share of `max_iter` in which the weight of the KL term rises from 0 to `beta`.
-    n_draws : int, default=64
+    n_draws : int, default=128
         Draws for the importance-sampling estimate of log p(x) in `score_samples`. More draws give
         a tighter estimate, in proportion slower; a power of two is best.
     learning_rate : float, default=2e-3
@@ -96,7 +96,7 @@ class VAETransformer(BaseAutoencoder):
         Mean KL(q(z | x) || N(0, I)) of each component over training rows, in nats.
     offset_ : float
         `decision_function` is `score_samples` minus this. It is set on all training rows, or,
-        where scoring them would cost much against training, on a random part of at least 512.
+        where scoring them would cost much against training, on a random part of at least 256.
     n_iter_ : int
         Epochs run.
     loss_curve_ : list of float
@@ -156,7 +156,7 @@ class VAETransformer(BaseAutoencoder):
         scaling="standard",
         beta=1.0,
         warmup_fraction=0.2,
-        n_draws=64,
+        n_draws=128,
         learning_rate=2e-3,
         weight_decay=0.0,
         batch_size="auto",
@@ -219,9 +219,9 @@ class VAETransformer(BaseAutoencoder):
     def score_samples(self, X):
         """Estimate the log-density of each row by importance sampling.
 
-        The estimate is the logarithm of a mean over `n_draws` quasi-random draws from q(z | x),
-        the same for every row: it is deterministic, and a function of the row alone. Its
-        expectation lies between the ELBO and log p(x).
+        The estimate is the logarithm of a mean over `n_draws` quasi-random draws, three quarters
+        from q(z | x) and a quarter from the prior, from noise that is the same for every row: it
+        is deterministic, and a function of the row alone. Its expectation is at most log p(x).
 
         Parameters
         ----------
@@ -247,8 +247,8 @@ class VAETransformer(BaseAutoencoder):
         Returns
         -------
         elbo : ndarray of shape (n_samples,)
-            E_q[log p(x | z)] - KL(q(z | x) || N(0, I)) in nats, in the units of X; float64. It is
-            at most `score_samples` of the same row.
+            E_q[log p(x | z)] - KL(q(z | x) || N(0, I)) in nats, in the units of X; float64. Up to
+            the error of both estimates, at most `score_samples` of the same row.
         """
         X = self._validated(X)
         return self._score("elbo", X, self._table.forward(X))
