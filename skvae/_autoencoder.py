@@ -26,9 +26,9 @@ class AutoencoderTransformer(BaseAutoencoder):
     hidden_layer_sizes : tuple of int or "auto", default="auto"
         Widths of the encoder's hidden layers; the decoder has them in reverse. ``()`` is a linear
         model. "auto" is two layers, sized by the number of features.
-    activation : {"relu", "leaky_relu", "elu", "silu", "gelu", "tanh", "sigmoid", "identity"}, \
-            default="silu"
-        The non-linearity between layers.
+    activation : str, default="silu"
+        The non-linearity between layers: "relu", "leaky_relu", "elu", "silu", "gelu", "tanh",
+        "sigmoid" or "identity".
     likelihood : {"auto", "gaussian", "bernoulli"} or Likelihood class, default="auto"
         The distribution p(x | z). "gaussian" has a noise scale for each feature, "bernoulli" is
         for values in [0, 1]; "auto" is the latter where X has zeros and ones only. A subclass of
@@ -99,7 +99,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         The highest of them.
     n_features_in_ : int
         Number of features seen in `fit`.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Their names, where X has such that are all strings.
 
     See Also

@@ -63,14 +63,21 @@ def reparametrize(
     """
     loc, log_scale = split_posterior(out)
     scale = log_scale.exp()
+    variance = scale * scale
+    # As `gaussian_kl`, with fewer operations: the sum of the constant terms comes last.
+    kl = torch.addcmul(variance, loc, loc).sub_(log_scale, alpha=2).sum(-1)
+    kl = kl.mul_(0.5).sub_(0.5 * loc.shape[-1])
 
     def backward(grad: Tensor, kl_weight: Tensor | float) -> Tensor:
-        grad_loc = grad - kl_weight * loc
+        grad_out = torch.empty_like(out)
+        grad_loc, grad_raw = grad_out.chunk(2, -1)
+        torch.sub(grad, loc * kl_weight, out=grad_loc)
         # With respect to log_scale; then through d log_scale / d raw = 1 - scale / 2.
-        grad_scale = grad * noise * scale - kl_weight * (scale.square() - 1)
-        return torch.cat([grad_loc, grad_scale * (1 - 0.5 * scale)], -1)
+        grad_scale = (grad * noise).mul_(scale).sub_((variance - 1).mul_(kl_weight))
+        torch.mul(grad_scale, torch.rsub(scale, 1, alpha=0.5), out=grad_raw)
+        return grad_out
 
-    return torch.addcmul(loc, scale, noise), gaussian_kl(loc, log_scale).sum(-1), backward
+    return torch.addcmul(loc, scale, noise), kl, backward
 
 
 class LatentModel(nn.Module):
@@ -101,7 +108,10 @@ class LatentModel(nn.Module):
         return self._parameters_of(self.decoder(z))
 
     def _parameters_of(self, out: Tensor) -> tuple[Tensor, ...]:
-        return (*out.chunk(self.likelihood.n_params, -1), *self.shared)
+        params = (
+            (out,) if self.likelihood.n_params == 1 else out.chunk(self.likelihood.n_params, -1)
+        )
+        return (*params, *self.shared)
 
     def encode(self, x: Tensor) -> Tensor:
         """Return the codes of rows."""

@@ -34,9 +34,9 @@ class VAETransformer(BaseAutoencoder):
     hidden_layer_sizes : tuple of int or "auto", default="auto"
         Widths of the encoder's hidden layers; the decoder has them in reverse. ``()`` is a linear
         model. "auto" is two layers, sized by the number of features.
-    activation : {"relu", "leaky_relu", "elu", "silu", "gelu", "tanh", "sigmoid", "identity"}, \
-            default="silu"
-        The non-linearity between layers.
+    activation : str, default="silu"
+        The non-linearity between layers: "relu", "leaky_relu", "elu", "silu", "gelu", "tanh",
+        "sigmoid" or "identity".
     likelihood : {"auto", "gaussian", "bernoulli"} or Likelihood class, default="auto"
         The distribution p(x | z). "gaussian" has a learned noise scale for each feature,
         "bernoulli" is for values in [0, 1]; "auto" is the latter where X has zeros and ones
@@ -107,7 +107,7 @@ class VAETransformer(BaseAutoencoder):
         The highest of them.
     n_features_in_ : int
         Number of features seen in `fit`.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Their names, where X has such that are all strings.
 
     See Also
@@ -135,8 +135,8 @@ class VAETransformer(BaseAutoencoder):
     (178, 2)
     >>> vae.sample(3).shape
     (3, 13)
-    >>> int((vae.predict(X) == -1).sum())
-    17
+    >>> vae.score_samples(X).shape
+    (178,)
     """
 
     _rules = RULES | {

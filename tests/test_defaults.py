@@ -1,0 +1,56 @@
+"""What "auto" means is sensible from a handful of rows to an image data set."""
+
+import numpy as np
+import pytest
+
+from skvae import _defaults
+
+SHAPES = [(10, 2), (100, 5), (1000, 30), (60_000, 784), (10**7, 100)]
+
+
+@pytest.mark.parametrize(("n_samples", "n_features"), SHAPES)
+def test_sizes_are_ints_within_reason(n_samples, n_features):
+    sizes = _defaults.hidden_layer_sizes(n_features)
+    assert all(isinstance(size, int) and 16 <= size <= 1024 for size in sizes)
+    assert list(sizes) == sorted(sizes, reverse=True)
+    assert 1 <= _defaults.n_components(n_features) <= 64
+    assert 1 <= _defaults.batch_size(n_samples) <= 4096
+
+
+@pytest.mark.parametrize(("n_samples", "n_features"), SHAPES)
+def test_every_table_gets_enough_steps_and_no_flood_of_them(n_samples, n_features):
+    batch_size = _defaults.batch_size(n_samples)
+    epochs = _defaults.max_iter(n_samples, batch_size)
+    assert epochs >= 10
+    assert epochs * n_samples / batch_size >= 300
+    assert epochs <= 2000
+    assert 1 <= _defaults.n_iter_no_change(epochs) <= epochs
+
+
+def test_larger_tables_get_larger_batches_and_fewer_epochs():
+    batches = [_defaults.batch_size(n) for n, _ in SHAPES]
+    epochs = [_defaults.max_iter(n, b) for (n, _), b in zip(SHAPES, batches, strict=True)]
+    assert batches == sorted(batches)
+    assert epochs == sorted(epochs, reverse=True)
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.1, 0.5, 0.99])
+@pytest.mark.parametrize("n_samples", [2, 3, 9, 10, 11, 33, 1000, 10**6])
+def test_rows_are_left_to_train_on(n_samples, fraction):
+    n_held_out = _defaults.held_out(n_samples, fraction)
+    assert 0 <= n_held_out < n_samples
+    assert (n_held_out == 0) == (n_samples < 10)
+
+
+@pytest.mark.parametrize("n_samples", [2, 600, 10**6])
+def test_the_threshold_is_set_on_enough_rows_that_are_there(n_samples):
+    n_rows = _defaults.rows_for_offset(n_samples, 20, 64, 10_000)
+    assert min(n_samples, 256) <= n_rows <= n_samples
+
+
+def test_powers_of_two_are_powers_of_two():
+    numbers = np.geomspace(1, 1e6, 50)
+    powers = np.array([_defaults.power_of_two(number, 32, 512) for number in numbers])
+    np.testing.assert_array_equal(np.log2(powers) % 1, 0)
+    assert powers.min() == 32
+    assert powers.max() == 512

@@ -1,0 +1,76 @@
+"""The border: devices, seeds, and what torch computes on."""
+
+import numpy as np
+import pytest
+import torch
+from helpers import make_rows, quick
+from sklearn.exceptions import NotFittedError
+
+from skvae import _engine
+
+
+def test_auto_is_the_cpu_where_the_work_is_small(Estimator, X):
+    assert _engine.resolve_device("auto", work=1.0) == torch.device("cpu")
+    auto, cpu = (quick(Estimator, device=device).fit(X).score(X) for device in ("auto", "cpu"))
+    assert auto == cpu
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:7", "mps", "xpu"])
+def test_a_device_that_is_missing_is_told_at_fit(Estimator, X, device):
+    if torch.accelerator.is_available() and device != "cuda:7":
+        pytest.skip("there may be one here")
+    model = quick(Estimator, device=device)
+    with pytest.raises(RuntimeError, match=f"device='{device}' is not available.*'cpu'"):
+        model.fit(X)
+    with pytest.raises(NotFittedError):
+        model.score(X)
+
+
+@pytest.mark.parametrize("device", ["nonsense", "", "cpu:banana", "meta"])
+def test_what_is_no_device_to_compute_on_is_told(Estimator, X, device):
+    with pytest.raises((RuntimeError, ValueError), match="device"):
+        quick(Estimator, device=device).fit(X)
+
+
+def test_the_module_rests_on_the_cpu(Estimator, X, device):
+    model = quick(Estimator, device=device).fit(X)
+    tensors = [*model.module_.parameters(), *model.module_.buffers()]
+    assert {tensor.device.type for tensor in tensors} == {"cpu"}
+    assert not any(tensor.requires_grad for tensor in tensors)
+    assert not model.module_.training
+
+
+def test_results_agree_between_devices(Estimator, X, device):
+    model = quick(Estimator, device=device).fit(X)
+    there = model.transform(X), model.score_samples(X)
+    model.set_params(device="cpu")
+    np.testing.assert_allclose(model.transform(X), there[0], atol=1e-4)
+    np.testing.assert_allclose(model.score_samples(X), there[1], rtol=1e-4)
+
+
+def test_streams_of_one_seed_are_different_and_repeat():
+    seeds = _engine.spawn_seeds(0, 5)
+    assert len(set(seeds)) == 5
+    assert seeds == _engine.spawn_seeds(0, 5)
+    assert not set(seeds) & set(_engine.spawn_seeds(1, 5))
+
+
+def test_the_first_weights_do_not_depend_on_the_number_of_rows(Estimator):
+    X = np.round(make_rows(64, 3), 6)
+    still = {"learning_rate": 1e-30, "max_iter": 1, "early_stopping": False, "scaling": None}
+    small, large = (quick(Estimator, **still).fit(rows) for rows in (X, np.tile(X, (4, 1))))
+    np.testing.assert_allclose(small.transform(X), large.transform(X), atol=1e-6)
+
+
+def test_tensors_become_arrays_and_others_stay_as_they_are():
+    x = torch.ones(2, 3, requires_grad=True)
+    assert isinstance(_engine.as_array(x), np.ndarray)
+    assert _engine.as_array(x.bfloat16()).dtype == np.float32
+    rows = [[1, 2]]
+    assert _engine.as_array(rows) is rows
+
+
+def test_the_precision_of_training_is_the_one_asked_for(Estimator, X):
+    for dtype in ("float32", "float64"):
+        module = quick(Estimator, dtype=dtype).fit(X).module_
+        assert {p.dtype for p in module.parameters()} == {getattr(torch, dtype)}

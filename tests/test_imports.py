@@ -1,0 +1,105 @@
+"""Two sides and a border: which file may import what, and what `import skvae` brings along."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import skvae
+
+PACKAGE = Path(skvae.__file__).parent
+SKLEARN_SIDE = {"sklearn", "numpy", "scipy", "narwhals"}
+SKLEARN_FILES = {
+    "_base",
+    "_autoencoder",
+    "_vae",
+    "_table",
+    "_validation",
+    "_latent",
+    "_progress",
+    "_defaults",
+    "_version",
+}
+# The files of the torch side, from the top down: each may import those after it.
+TORCH_FILES = ["_engine", "_training", "_models", "_networks", "likelihoods"]
+ALLOWED = {
+    "__init__": {"_autoencoder", "_vae", "_version", "likelihoods"},
+    "_autoencoder": SKLEARN_SIDE | {"_base", "_latent", "_models", "_validation"},
+    "_vae": SKLEARN_SIDE | {"_base", "_engine", "_models", "_validation"},
+    "_base": SKLEARN_SIDE
+    | {"_defaults", "_engine", "_networks", "_progress", "_table", "_training", "_validation"}
+    | {"_version", "likelihoods"},
+    "_table": SKLEARN_SIDE,
+    "_validation": SKLEARN_SIDE,
+    "_latent": SKLEARN_SIDE,
+    "_progress": {"sklearn"},
+    "_defaults": {"numpy"},
+    "_version": set(),
+    "_engine": {"numpy", "torch", "_training", "_models", "likelihoods"},
+    "_training": {"torch", "_models"},
+    "_models": {"torch", "_networks", "likelihoods"},
+    "_networks": {"torch"},
+    "likelihoods": {"torch"},
+}
+FILES = sorted(path.stem for path in PACKAGE.glob("*.py"))
+
+
+def imports(name):
+    """Return the packages and the files of this one that a file imports, wherever it does."""
+    found = set()
+    for node in ast.walk(ast.parse((PACKAGE / f"{name}.py").read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level and not node.module:
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module.removeprefix("skvae."))
+    return {module.partition(".")[0] for module in found} - set(sys.stdlib_module_names)
+
+
+def test_the_table_has_every_file():
+    assert set(FILES) == set(ALLOWED)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_imports_what_it_may(name):
+    assert imports(name) <= ALLOWED[name]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_torch_and_scikit_learn_never_meet(name):
+    assert not {"torch", "sklearn"} <= imports(name)
+    assert not {"torch", "numpy"} <= imports(name) or name == "_engine"
+
+
+def test_imports_point_one_way():
+    for i, name in enumerate(TORCH_FILES):
+        assert not imports(name) & (SKLEARN_FILES | set(TORCH_FILES[: i + 1]))
+
+
+HEAVY = """
+import sys
+import torch, sklearn.mixture, sklearn.preprocessing  # which bring some on their own
+heavy = {"torch._dynamo", "pandas", "polars", "matplotlib", "rich", "skops", "pytest"}
+before = heavy & set(sys.modules)
+import skvae
+print(sorted(heavy & set(sys.modules) - before))
+"""
+
+
+def test_importing_the_package_brings_nothing_heavy_with_it():
+    done = subprocess.run([sys.executable, "-c", HEAVY], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+def test_the_public_names_are_there():
+    assert set(skvae.__all__) == {
+        "AutoencoderTransformer",
+        "VAETransformer",
+        "__version__",
+        "likelihoods",
+    }
+    assert all(hasattr(skvae, name) for name in skvae.__all__)
+    assert skvae.AutoencoderTransformer.__module__ == skvae.VAETransformer.__module__ == "skvae"

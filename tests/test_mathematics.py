@@ -1,0 +1,234 @@
+"""The numbers mean what the docstrings say: densities, bounds, units, and the linear cases."""
+
+import numpy as np
+import pytest
+import torch
+from helpers import factor_rows, make_rows, quick
+from scipy.stats import multivariate_normal, spearmanr
+from sklearn.decomposition import PCA, FactorAnalysis
+from sklearn.preprocessing import StandardScaler
+
+from skvae import AutoencoderTransformer, VAETransformer
+from skvae._models import gaussian_kl
+
+SCALINGS = ["standard", "quantile", None]
+SCALES = [
+    1e-30,
+    1e-10,
+    10.0,
+    1e10,
+    1e30,
+    np.array([1e-30, 1e-10, 10.0, 1e10, 1e30]),
+]
+
+
+def two_bumps(n_samples, n_features):
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(n_samples, n_features))
+    return np.where(rng.random((n_samples, 1)) < 0.4, 1.5 + 0.5 * rows, 0.8 * rows - 1)
+
+
+def fine_in_the_middle(n_middle, end=40.0):
+    """Return points from -end to end, most of them where the data lie, and their widths."""
+    tail = np.linspace(5, end, 60)[1:]
+    points = np.concatenate([-tail[::-1], np.linspace(-5, 5, n_middle), tail])
+    return points, np.gradient(points)
+
+
+@pytest.mark.parametrize("scaling", SCALINGS)
+@pytest.mark.parametrize("n_features", [1, 2])
+def test_the_density_integrates_to_one(scaling, n_features):
+    X = two_bumps(1000, n_features)
+    vae = quick(VAETransformer, n_components=n_features, scaling=scaling, max_iter=40).fit(X)
+    points, widths = fine_in_the_middle(301)
+    grid = np.stack(np.meshgrid(*[points] * n_features), -1).reshape(-1, n_features)
+    cells = np.stack(np.meshgrid(*[widths] * n_features), -1).reshape(-1, n_features).prod(1)
+    assert np.exp(vae.score_samples(grid)) @ cells == pytest.approx(1, abs=0.02)
+
+
+def test_samples_follow_the_density():
+    X = two_bumps(1000, 1)
+    vae = quick(VAETransformer, n_components=1, max_iter=60).fit(X)
+    axis, step = np.linspace(-14, 14, 4001, retstep=True)
+    cumulated = np.cumsum(np.exp(vae.score_samples(axis[:, None]))) * step
+    drawn = np.interp(vae.sample(20_000, random_state=1)[:, 0], axis, cumulated)
+    # Under the model these are uniform: Kolmogorov and Smirnov's distance, plus the density's 2 %.
+    distance = np.abs(np.sort(drawn) - (np.arange(20_000) + 0.5) / 20_000).max()
+    assert distance < 1.95 / np.sqrt(20_000) + 0.02
+
+
+def test_a_linear_vae_is_as_good_as_factor_analysis():
+    X, held_out = np.split(factor_rows(6000), [4000])
+    exact = FactorAnalysis(3).fit(X).score(held_out)
+    vae = VAETransformer(3, hidden_layer_sizes=(), random_state=0).fit(X)
+    assert vae.score(held_out) >= exact - 0.05 * X.shape[1]
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_linear_autoencoder_is_as_good_as_pca(tied):
+    X = factor_rows(2000)
+    Z = StandardScaler().fit(X)
+    autoencoder = AutoencoderTransformer(
+        3, hidden_layer_sizes=(), tied=tied, early_stopping=False, random_state=0
+    ).fit(X)
+    rows = Z.transform(X)
+    pca = PCA(3).fit(rows)
+    best = np.square(rows - pca.inverse_transform(pca.transform(rows))).mean()
+    reconstructed = autoencoder.inverse_transform(autoencoder.transform(X))
+    assert np.square(rows - Z.transform(reconstructed)).mean() <= 1.01 * best
+
+
+# ---------------------------------------------------------------------------------------- beta
+
+
+def test_beta_changes_the_fit_and_too_much_collapses_it():
+    X = factor_rows(500)
+    vae = quick(VAETransformer, max_iter=60).fit(X)
+    with pytest.warns(UserWarning, match="Posterior collapse.*[Ll]ower beta"):
+        collapsed = quick(VAETransformer, max_iter=60, beta=1000).fit(X)
+    assert vae.n_active_components_ == 2
+    assert collapsed.n_active_components_ == 0
+    assert vae.kl_per_component_.sum() > 1 > collapsed.kl_per_component_.sum()
+    assert vae.score(X) > collapsed.score(X)
+
+
+def test_beta_is_no_part_of_the_scorer():
+    X = factor_rows(300)
+    vae = quick(VAETransformer, beta=4).fit(X)
+    before = vae.score_samples(X), vae.elbo(X)
+    vae.set_params(beta=1000)
+    np.testing.assert_array_equal(vae.score_samples(X), before[0])
+    np.testing.assert_array_equal(vae.elbo(X), before[1])
+
+
+def normal_draws(*shape, seed=0):
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def in_working_units(vae, X):
+    """Return the module in float64 and the rows as it sees them; for scaling=None."""
+    return vae.module_.double(), torch.from_numpy(X)
+
+
+def test_the_elbo_has_a_beta_of_one_whatever_the_training():
+    X = factor_rows(300)
+    vae = quick(VAETransformer, beta=0.1, scaling=None, n_draws=512, max_iter=40).fit(X)
+    elbo = vae.elbo(X)
+    module, x = in_working_units(vae, X)
+    loc, log_scale = module.posterior(x)
+    z = loc + log_scale.exp() * normal_draws(4000, 2)[:, None]
+    log_prob = module.likelihood.log_prob(x, *module.conditional(z)).sum(-1).mean(0)
+    kl = gaussian_kl(loc, log_scale).sum(-1)
+    assert kl.mean() > 1  # or a multiple of it would not show
+    assert np.abs(elbo - (log_prob - kl).numpy()).mean() < 0.1
+
+
+# --------------------------------------------------------------------------------------- units
+
+
+@pytest.mark.parametrize("scaling", ["standard", "quantile"])
+@pytest.mark.parametrize("scale", SCALES, ids=str)
+def test_a_change_of_units_shifts_the_score_and_changes_no_rank(Estimator, scaling, scale):
+    X = make_rows(200, 5)
+    model = quick(Estimator, scaling=scaling)
+    plain = model.fit(X).score_samples(X)
+    labels, codes = model.predict(X), model.transform(X)
+    scaled = model.fit(X * scale).score_samples(X * scale)
+    shift = -np.log(np.broadcast_to(scale, 5)).sum()
+    np.testing.assert_allclose(scaled, plain + shift, rtol=0, atol=1e-4)
+    assert spearmanr(scaled, plain).statistic > 1 - 1e-6
+    np.testing.assert_array_equal(model.predict(X * scale), labels)
+    np.testing.assert_allclose(model.transform(X * scale), codes, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("scaling", ["standard", "quantile"])
+def test_a_shift_changes_nothing(Estimator, scaling):
+    X = np.round(make_rows(200, 5) * 2**20) / 2**20  # of which a sum with 1e9 is exact
+    model = quick(Estimator, scaling=scaling)
+    plain = model.fit(X).score_samples(X)
+    shifted = model.fit(X + 1e9).score_samples(X + 1e9)
+    np.testing.assert_allclose(shifted, plain, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("scale", [1e-10, 1e10])
+def test_what_comes_back_is_in_the_units_of_the_data(Estimator, scale):
+    X = make_rows(200, 5)
+    model = quick(Estimator)
+    plain = model.fit(X).inverse_transform(model.transform(X)), model.sample(50)
+    model.fit(X * scale)
+    back = model.inverse_transform(model.transform(X * scale)), model.sample(50)
+    for got, wanted in zip(back, plain, strict=True):
+        np.testing.assert_allclose(got / scale, wanted, rtol=0, atol=1e-4)
+
+
+# -------------------------------------------------------------------------------------- bounds
+
+
+@pytest.mark.parametrize("max_iter", [5, 100])
+def test_the_elbo_is_a_lower_bound_of_the_score(max_iter):
+    X = factor_rows(500)
+    vae = quick(VAETransformer, max_iter=max_iter, n_draws=2048).fit(X)
+    # Both are estimates, and the posterior may be as good as exact.
+    assert (vae.elbo(X) - vae.score_samples(X)).max() < 0.01
+
+
+def test_more_draws_are_a_tighter_bound():
+    X = factor_rows(300)
+    vae = quick(VAETransformer, n_components=3, max_iter=20, scaling=None).fit(X)
+    module, x = in_working_units(vae, X)
+    scores = []
+    for n_draws in (1, 8, 64):
+        noise = normal_draws(50, n_draws, 3)  # 50 estimates, for the bound is on the expectation
+        estimates = [setattr(module, "noise", draws) or module.score(x).mean() for draws in noise]
+        scores.append(np.mean(estimates))
+    assert scores[0] < scores[1] < scores[2]
+
+
+def test_the_score_of_a_linear_vae_is_the_closed_form():
+    X = factor_rows(1000, 6, 2)
+    vae = VAETransformer(
+        2, hidden_layer_sizes=(), scaling=None, max_iter=100, n_draws=1024, random_state=0
+    ).fit(X)
+    scores = vae.score_samples(X)
+    module, _ = in_working_units(vae, X)
+    center, *rest = module.conditional(torch.zeros(2, dtype=torch.float64))
+    loadings = module.conditional(torch.eye(2, dtype=torch.float64))[0] - center
+    # The density of the noise at its mode tells its variance.
+    variance = torch.exp(-2 * module.likelihood.log_prob(center, center, *rest)) / (2 * np.pi)
+    covariance = (loadings.T @ loadings + variance.diag()).numpy()
+    exact = multivariate_normal(center.numpy(), covariance).logpdf(X)
+    assert np.abs(scores - exact).mean() < 0.01
+    assert scores.mean() == pytest.approx(exact.mean(), abs=0.005)
+
+
+def test_the_kl_is_that_of_torch_distributions():
+    generator = torch.Generator().manual_seed(0)
+    loc, log_scale = torch.randn(2, 50, 3, generator=generator, dtype=torch.float64)
+    posterior = torch.distributions.Normal(loc, log_scale.exp())
+    prior = torch.distributions.Normal(torch.zeros_like(loc), torch.ones_like(loc))
+    expected = torch.distributions.kl_divergence(posterior, prior)
+    torch.testing.assert_close(gaussian_kl(loc, log_scale), expected)
+
+
+def test_the_autoencoder_scores_a_row_given_its_own_reconstruction():
+    X = factor_rows(300)
+    autoencoder = quick(AutoencoderTransformer, max_iter=30).fit(X)
+    error = X - autoencoder.inverse_transform(autoencoder.transform(X))
+    # Given the residuals, only the noise scale of each feature is left to fit.
+    design = np.column_stack([np.ones(len(X)), error**2])
+    scores = autoencoder.score_samples(X)
+    coefficients, *_ = np.linalg.lstsq(design, scores, rcond=None)
+    np.testing.assert_allclose(design @ coefficients, scores, rtol=0, atol=1e-6)
+    variance = -0.5 / coefficients[1:]
+    np.testing.assert_allclose(coefficients[0], -0.5 * np.log(2 * np.pi * variance).sum())
+    np.testing.assert_allclose(variance, (error**2).mean(axis=0), rtol=0.5)
+
+
+def test_each_feature_has_a_noise_scale_of_its_own():
+    rng = np.random.default_rng(0)
+    scales = np.array([0.1, 0.3, 0.6, 1.2])
+    X = rng.normal(size=(2000, 1)) + rng.normal(size=(2000, 4)) * scales
+    vae = VAETransformer(1, hidden_layer_sizes=(), random_state=0).fit(X)
+    assert (np.diff((X - vae.inverse_transform(vae.transform(X))).std(axis=0)) > 0).all()
+    drawn = vae.sample(20_000, random_state=1)
+    np.testing.assert_allclose(np.cov(drawn.T), np.cov(X.T), atol=0.15)

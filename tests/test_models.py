@@ -1,0 +1,176 @@
+"""The two models: their gradients, overflow, tied weights, noise, the density of the codes."""
+
+import numpy as np
+import pytest
+import torch
+from helpers import Laplace, make_rows, quick
+from sklearn.mixture import GaussianMixture
+from sklearn.neighbors import KernelDensity
+
+from skvae import AutoencoderTransformer, VAETransformer
+from skvae._models import VAE, Autoencoder, gaussian_kl, quasi_normal, split_posterior
+
+SHAPE = {"n_features": 4, "n_components": 2, "hidden_layer_sizes": (6,), "activation": "tanh"}
+
+
+def build(cls, **parameters):
+    model = cls(**SHAPE, **parameters).double()
+    mean = torch.zeros(4, dtype=torch.float64)
+    model.initialize(torch.Generator().manual_seed(0), mean)
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    return model
+
+
+def rows(n_samples=5, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(n_samples, 4, generator=generator, dtype=torch.float64)
+
+
+def plain_objective(model, x, warmth):
+    """Return what is maximised, written as the formulas are, for autograd."""
+    if isinstance(model, Autoencoder):
+        z, kl = model.encode(x), 0.0
+    else:
+        loc, log_scale = model.posterior(x)
+        noise = torch.empty_like(loc).normal_(generator=torch.Generator().manual_seed(7))
+        z = loc + log_scale.exp() * noise
+        kl = model.beta * warmth * gaussian_kl(loc, log_scale).sum(-1)
+    return model.likelihood.log_prob(x, *model.conditional(z)).sum(-1) - kl
+
+
+MODELS = [
+    pytest.param(Autoencoder, {"noise": 0.0, "tied": False}, id="autoencoder"),
+    pytest.param(Autoencoder, {"noise": 0.0, "tied": True}, id="tied autoencoder"),
+    pytest.param(VAE, {"beta": 3.0, "n_draws": 8}, id="vae"),
+]
+
+
+@pytest.mark.parametrize(("cls", "parameters"), MODELS)
+@pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli", Laplace], ids=str)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_gradients_are_those_of_autograd(cls, parameters, likelihood, weighted):
+    if parameters.get("tied") and likelihood is Laplace:
+        pytest.skip("two outputs for each feature have no transpose")
+    model, x = build(cls, **parameters, likelihood=likelihood), rows().sigmoid()
+    weight = torch.rand(5, 1, dtype=torch.float64) if weighted else None
+    expected = plain_objective(model, x, 0.5)
+    total = (expected * (1.0 if weight is None else weight[:, 0])).sum()
+    wanted = torch.autograd.grad(total, list(model.parameters()))
+    with torch.no_grad():
+        value, backward = model.objective(x, torch.Generator().manual_seed(7), 0.5)
+        backward(weight)
+    torch.testing.assert_close(value, expected.detach())
+    for parameter, gradient in zip(model.parameters(), wanted, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient)
+
+
+@pytest.mark.parametrize("raw", [-200.0, -90.0, 0.0, 90.0, 200.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_no_output_of_the_encoder_overflows(raw, dtype):
+    out = torch.full((1, 2), raw, dtype=dtype, requires_grad=True)
+    loc, log_scale = split_posterior(out)
+    kl = gaussian_kl(loc, log_scale).sum()
+    (kl + log_scale.exp().sum()).backward()
+    assert torch.isfinite(kl)
+    assert torch.isfinite(log_scale).all()
+    assert torch.isfinite(out.grad).all()
+
+
+def test_a_vanishing_scale_is_pulled_back_by_the_kl():
+    raw = torch.tensor([[0.0, -200.0]], requires_grad=True)
+    gaussian_kl(*split_posterior(raw)).sum().backward()
+    assert raw.grad[0, 1] < -0.5
+
+
+def test_the_posterior_starts_near_the_prior():
+    loc, log_scale = split_posterior(torch.zeros(1, 2))
+    assert gaussian_kl(loc, log_scale).item() == pytest.approx(0, abs=1e-12)
+
+
+def test_quasi_random_draws_are_normal():
+    draws = quasi_normal(1024, 3, seed=0)
+    assert draws.dtype == torch.float64
+    np.testing.assert_allclose(draws.mean(0), 0, atol=0.01)
+    np.testing.assert_allclose(draws.T.cov(), np.eye(3), atol=0.03)
+
+
+def test_the_draws_for_scoring_are_those_of_the_fit(X):
+    vae = quick(VAETransformer).fit(X)
+    assert vae.module_.noise.shape[-1] == 2
+    assert vae.score_samples(X).tolist() == vae.score_samples(X).tolist()
+
+
+# -------------------------------------------------------------------------- of the autoencoder
+
+
+def test_the_weights_of_a_tied_decoder_are_the_encoders_transposed(X):
+    model = quick(AutoencoderTransformer, hidden_layer_sizes=(), tied=True, scaling=None).fit(X)
+    into = model.transform(np.eye(5)) - model.transform(np.zeros((1, 5)))
+    back = model.inverse_transform(np.eye(2)) - model.inverse_transform(np.zeros((1, 2)))
+    np.testing.assert_allclose(back, into.T, atol=1e-12)
+
+
+def test_a_tied_model_with_hidden_layers_learns_and_is_smaller(X):
+    tied, free = (
+        quick(AutoencoderTransformer, tied=tied, max_iter=60, early_stopping=False).fit(X)
+        for tied in (True, False)
+    )
+    assert tied.loss_curve_[-1] < tied.loss_curve_[0]
+    count = [sum(p.numel() for p in model.module_.parameters()) for model in (tied, free)]
+    assert count[0] < count[1]
+
+
+def test_a_tied_model_refuses_a_likelihood_of_two_parameters(X):
+    with pytest.raises(ValueError, match="tied"):
+        quick(AutoencoderTransformer, tied=True, likelihood=Laplace).fit(X)
+
+
+def test_noise_makes_codes_robust(X):
+    rng = np.random.default_rng(0)
+    noisy = X + X.std(axis=0) * rng.normal(size=X.shape)
+    moves = []
+    for noise in (0.0, 1.0):
+        model = quick(AutoencoderTransformer, n_components=5, noise=noise, max_iter=200).fit(X)
+        back = model.inverse_transform(model.transform(noisy))
+        moves.append(np.square(back - X).mean())
+    assert moves[1] < moves[0]
+
+
+@pytest.mark.parametrize(
+    "density", ["gaussian_mixture", GaussianMixture(3), KernelDensity(bandwidth=0.3)], ids=str
+)
+def test_samples_come_from_the_density_of_the_codes(density):
+    X = make_rows(500, 4)
+    model = quick(AutoencoderTransformer, latent_density=density, max_iter=60).fit(X)
+    drawn = model.sample(2000)
+    np.testing.assert_allclose(drawn.mean(axis=0), X.mean(axis=0), atol=0.4)
+    np.testing.assert_allclose(drawn.std(axis=0), X.std(axis=0), rtol=0.4)
+    assert np.isfinite(model.latent_density_.score_samples(model.transform(X))).all()
+    assert not hasattr(density, "means_")
+    assert not hasattr(density, "tree_")
+
+
+def test_without_a_density_there_is_no_sample(X):
+    model = quick(AutoencoderTransformer, latent_density=None).fit(X)
+    assert model.latent_density_ is None
+    with pytest.raises(ValueError, match="latent_density"):
+        model.sample()
+
+
+def test_samples_are_in_random_order():
+    X = np.vstack([make_rows(150, 3), make_rows(150, 3) + 30])
+    drawn = quick(AutoencoderTransformer, max_iter=60).fit(X).sample(400)
+    upper = (drawn[:, 0] > X[:, 0].mean()).astype(float)
+    halves = upper[:200].mean(), upper[200:].mean()
+    assert abs(halves[0] - halves[1]) < 0.25
+    assert 0.2 < upper.mean() < 0.8
+
+
+def test_more_components_than_the_data_need_stay_unused():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(1000, 2)) @ rng.normal(size=(2, 6)) + 0.3 * rng.normal(size=(1000, 6))
+    vae = VAETransformer(5, hidden_layer_sizes=(), max_iter=100, random_state=0).fit(X)
+    assert vae.n_active_components_ == 2
+    assert vae.kl_per_component_.shape == (5,)
+    assert (vae.kl_per_component_ > 0.1).sum() == 2

@@ -1,0 +1,101 @@
+"""What is told while fit runs: lines on the screen, and scikit-learn's callbacks."""
+
+import re
+
+import numpy as np
+import pytest
+from helpers import quick
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+
+callback = pytest.importorskip("sklearn.callback", reason="scikit-learn has callbacks from 1.9 on")
+
+
+def default_score(estimator, X, y=None):
+    return estimator.score(X)
+
+
+def test_silence_is_the_default(Estimator, X, capsys):
+    quick(Estimator).fit(X)
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_verbose_prints_loss_and_time_left(Estimator, X, capsys, early_stopping):
+    model = quick(Estimator, verbose=1, max_iter=20, early_stopping=early_stopping).fit(X)
+    lines = capsys.readouterr().out.splitlines()
+    assert 2 <= len(lines) <= 6  # of 20 epochs that take less than a second
+    number = r"-?\d+\.\d+"
+    held_out = f", held out {number}" if early_stopping else ""
+    pattern = rf"\[{Estimator.__name__}\] epoch \d+/20: loss {number}{held_out}, .*\d+ s left"
+    assert all(re.fullmatch(pattern, line) for line in lines)
+    assert "epoch 1/20" in lines[0]
+    assert f"{model.loss_curve_[0]:.4f}" in lines[0]
+
+
+@pytest.mark.parametrize("verbose", [0, 1])
+def test_being_told_changes_no_result(Estimator, X, verbose):
+    model = quick(Estimator, verbose=verbose)
+    monitor = callback.ScoringMonitor(scoring={"score": default_score})
+    watched = clone(model).set_callbacks(monitor).fit(X, np.zeros(100))
+    np.testing.assert_array_equal(watched.score_samples(X), model.fit(X).score_samples(X))
+
+
+def test_a_scoring_monitor_sees_every_epoch(Estimator, X):
+    monitor = callback.ScoringMonitor(scoring={"score": default_score})
+    model = quick(Estimator, max_iter=6, early_stopping=False).set_callbacks(monitor)
+    model.fit(X, np.zeros(100))
+    (log,) = monitor.get_logs()
+    epochs = [row["score"] for row in log.data if row["task_name"] == "epoch"]
+    assert len(epochs) == 6
+    assert np.isfinite(epochs).all()
+    assert len(set(epochs)) == 6
+    assert epochs[-1] == pytest.approx(model.score(X), rel=1e-6)
+
+
+def test_a_progress_bar_runs_to_its_end(Estimator, X, capsys):
+    pytest.importorskip("rich")
+    model = quick(Estimator).set_callbacks(callback.ProgressBar())
+    assert model.fit(X) is model
+    assert Estimator.__name__ in capsys.readouterr().out
+
+
+def test_callbacks_work_within_a_search(Estimator, X):
+    monitor = callback.ScoringMonitor(scoring={"score": default_score})
+    model = quick(Estimator, max_iter=3).set_callbacks(monitor)
+    search = GridSearchCV(model, {"n_components": [1, 2]}, cv=2).fit(X, np.zeros(100))
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert monitor.get_logs()
+
+
+class StopAfter:
+    """A callback as a user would write it, that stops training."""
+
+    def __init__(self, n_epochs):
+        self.n_epochs, self.n_seen = n_epochs, 0
+
+    def setup(self, estimator, context):
+        pass
+
+    def teardown(self, estimator, context):
+        pass
+
+    def on_fit_task_begin(self, estimator, context, **kwargs):
+        pass
+
+    def on_fit_task_end(self, estimator, context, **kwargs):
+        self.n_seen += context.task_name == "epoch"
+        return self.n_seen >= self.n_epochs
+
+
+def test_a_callback_can_stop_training(Estimator, X):
+    model = quick(Estimator, max_iter=20).set_callbacks(StopAfter(4)).fit(X)
+    assert model.n_iter_ == 4
+    assert np.isfinite(model.score(X))
+
+
+def test_callbacks_are_no_part_of_a_pickle(Estimator, X):
+    model = quick(Estimator).set_callbacks(callback.ScoringMonitor(scoring={"s": default_score}))
+    model.fit(X)
+    model.set_callbacks()
+    assert "_skl_callbacks" not in model.__getstate__()

@@ -1,0 +1,157 @@
+"""The map between the caller's columns and working units, and its log-Jacobian."""
+
+import numpy as np
+import pytest
+from helpers import make_rows
+from scipy.stats import kstest, skew
+
+from skvae._table import Table
+
+SCALINGS = ["standard", "quantile", None]
+
+
+def skewed_rows(n_samples=400):
+    return np.exp(make_rows(n_samples, 3))
+
+
+@pytest.fixture(params=SCALINGS, ids=str)
+def scaling(request):
+    return request.param
+
+
+def spread_around(X, factor=4.0, n_points=300):
+    """Return points within and far outside of each column's range."""
+    middle, half = (X.max(axis=0) + X.min(axis=0)) / 2, (X.max(axis=0) - X.min(axis=0)) / 2
+    return middle + factor * half * np.linspace(-1, 1, n_points)[:, None]
+
+
+@pytest.mark.parametrize("rows", [make_rows(400, 3), skewed_rows()], ids=["plain", "skewed"])
+def test_backward_undoes_forward_and_forward_undoes_backward(scaling, rows):
+    table = Table.fit(rows, scaling=scaling, random_state=0)
+    points = spread_around(rows)
+    size = np.abs(points).max()
+    np.testing.assert_allclose(table.backward(table.forward(points)), points, atol=1e-10 * size)
+    Z = spread_around(table.forward(rows))
+    np.testing.assert_allclose(table.forward(table.backward(Z)), Z, rtol=1e-9, atol=1e-9)
+
+
+def test_the_log_jacobian_is_that_of_finite_differences(scaling):
+    X = skewed_rows()
+    table = Table.fit(X, scaling=scaling, random_state=0)
+    points = spread_around(X, n_points=101)
+    step = 1e-7 * X.std(axis=0)
+    slopes = (table.forward(points + step) - table.forward(points - step)) / (2 * step)
+    got = np.broadcast_to(table.log_jacobian(points), len(points))
+    away = np.abs(np.log(slopes).sum(axis=1) - got) < 1e-5
+    # A difference across a knot of the piecewise linear map sees two slopes.
+    assert away.mean() > 0.95
+
+
+def test_the_map_is_monotone(scaling):
+    X = skewed_rows()
+    points = spread_around(X)
+    assert (np.diff(Table.fit(X, scaling=scaling).forward(points), axis=0) > 0).all()
+
+
+def test_standard_scaling_has_zero_mean_and_unit_variance():
+    Z = Table.fit(skewed_rows(), scaling="standard").forward(skewed_rows())
+    np.testing.assert_allclose(Z.mean(axis=0), 0, atol=1e-12)
+    np.testing.assert_allclose(Z.std(axis=0), 1)
+
+
+def test_quantile_scaling_makes_columns_normal():
+    X = skewed_rows(2000)
+    Z = Table.fit(X, scaling="quantile", random_state=0).forward(X)
+    for before, after in zip(X.T, Z.T, strict=True):
+        assert abs(skew(after)) < 0.1 < skew(before)
+        assert kstest(after, "norm").statistic < 0.05
+
+
+def test_no_scaling_leaves_rows_as_they_are():
+    X = skewed_rows()
+    table = Table.fit(X, scaling=None)
+    np.testing.assert_array_equal(table.forward(X), X)
+    np.testing.assert_array_equal(table.backward(X), X)
+    assert np.all(table.log_jacobian(X) == 0)
+
+
+def test_weights_count_as_repetitions_for_standard_scaling():
+    X, weights = skewed_rows(50), np.arange(50) % 3
+    weighted = Table.fit(X, scaling="standard", sample_weight=weights.astype(float))
+    repeated = Table.fit(np.repeat(X, weights, axis=0), scaling="standard")
+    np.testing.assert_allclose(weighted.forward(X), repeated.forward(X))
+
+
+def test_rows_without_weight_leave_no_trace_in_quantiles():
+    X = skewed_rows(200)
+    weights = np.repeat([1.0, 0.0], 100)
+    X[100:] *= 1e3
+    weighted = Table.fit(X, scaling="quantile", sample_weight=weights, random_state=0)
+    alone = Table.fit(X[:100], scaling="quantile", random_state=0)
+    np.testing.assert_allclose(weighted.forward(X[:100]), alone.forward(X[:100]), atol=0.3)
+
+
+@pytest.mark.parametrize("scaling", ["standard", "quantile"])
+def test_a_constant_column_has_scale_one(scaling):
+    X = make_rows(100, 3)
+    X[:, 1] = 7.0
+    table = Table.fit(X, scaling=scaling, random_state=0)
+    Z = table.forward(X)
+    np.testing.assert_array_equal(Z[:, 1], 0)
+    moved = X.copy()
+    moved[:, 1] += 0.25
+    np.testing.assert_allclose(table.forward(moved)[:, 1], 0.25)
+    np.testing.assert_allclose(table.backward(table.forward(moved)), moved)
+    alone = Table.fit(X[:, [0, 2]], scaling=scaling, random_state=0)
+    np.testing.assert_allclose(table.log_jacobian(moved), alone.log_jacobian(moved[:, [0, 2]]))
+
+
+@pytest.mark.parametrize("values", [[0, 0, 0, 1], [0, 0, 0, 0, 5, 6, 7, 8], [1, 2, 2, 2, 2, 3]])
+def test_ties_share_a_place(values):
+    X = np.repeat(np.array(values, dtype=float), 30)[:, None]
+    table = Table.fit(X, scaling="quantile", random_state=0)
+    Z = table.forward(X)
+    assert np.isfinite(Z).all()
+    assert len(np.unique(Z)) == len(np.unique(X))
+    np.testing.assert_allclose(table.backward(Z), X, atol=1e-12)
+    assert np.isfinite(table.log_jacobian(X)).all()
+
+
+def test_float32_stays_float32(scaling):
+    X = make_rows(100, 3)
+    table = Table.fit(X, scaling=scaling, random_state=0)
+    single = table.forward(X.astype(np.float32))
+    assert single.dtype == table.backward(single).dtype == np.float32
+    np.testing.assert_allclose(single, table.forward(X), rtol=1e-4, atol=1e-4)
+
+
+def test_forward_leaves_its_argument_alone(scaling):
+    X = make_rows(100, 3)
+    table, before = Table.fit(X, scaling=scaling, random_state=0), X.copy()
+    table.forward(X)[:] = 0
+    table.backward(X)[:] = 0
+    np.testing.assert_array_equal(X, before)
+
+
+def test_far_values_stay_finite_and_apart(scaling):
+    X = make_rows(100, 3)
+    table = Table.fit(X, scaling=scaling, random_state=0)
+    far = np.array([[1e6], [1e12], [1e30]]) * np.ones(3)
+    Z = table.forward(far)
+    assert np.isfinite(Z).all()
+    assert (np.diff(Z, axis=0) > 0).all()
+
+
+def test_a_variance_beyond_float64_is_an_error(scaling):
+    X = make_rows(100, 3)
+    X[:, 1] *= 1e200
+    with pytest.raises(ValueError, match="Column 1 of X has values too large"):
+        Table.fit(X, scaling=scaling)
+
+
+def test_the_state_of_a_table_is_arrays_and_plain_values(scaling):
+    table = Table.fit(make_rows(100, 3), scaling=scaling, random_state=0)
+    again = Table.from_state(vars(table))
+    X = make_rows(100, 3)
+    np.testing.assert_array_equal(again.forward(X), table.forward(X))
+    np.testing.assert_array_equal(again.log_jacobian(X), table.log_jacobian(X))

@@ -1,0 +1,272 @@
+"""Training: every row counts, the best weights are kept, and what goes wrong is told."""
+
+import _thread
+import threading
+import time
+
+import numpy as np
+import pytest
+import torch
+from helpers import make_rows, quick
+from sklearn.exceptions import NotFittedError
+
+from skvae import AutoencoderTransformer, VAETransformer
+from skvae._training import Rows, cosine, in_batches
+
+
+def outputs(model, X):
+    codes = model.transform(X)
+    return codes, model.inverse_transform(codes), model.score_samples(X), model.sample(3)
+
+
+@pytest.mark.parametrize("n_samples", [2, 15, 16, 17, 33, 48])
+def test_every_row_is_in_one_batch_of_an_epoch(n_samples):
+    rows = Rows(torch.zeros(n_samples, 1), None, torch.arange(n_samples), torch.arange(0))
+    generator = torch.Generator().manual_seed(0)
+    first, second = ([*in_batches(rows, 16, generator)] for _ in range(2))
+    for batches in (first, second):
+        assert torch.cat(batches).sort().values.tolist() == list(range(n_samples))
+        assert max(map(len, batches)) <= 16
+    if n_samples > 2:
+        assert not torch.equal(torch.cat(first), torch.cat(second))
+
+
+@pytest.mark.parametrize("n_samples", [16, 17, 33])
+def test_a_last_batch_of_one_row_trains(Estimator, n_samples):
+    model = quick(Estimator, batch_size=16, early_stopping=False)
+    assert np.isfinite(model.fit(make_rows(n_samples, 3)).loss_curve_).all()
+
+
+def test_a_row_that_is_always_in_the_last_short_batch_is_learned():
+    X = np.zeros((5, 2))
+    X[0] = 3.0
+    model = quick(
+        AutoencoderTransformer, batch_size=4, max_iter=400, early_stopping=False, scaling=None
+    ).fit(X)
+    np.testing.assert_allclose(model.inverse_transform(model.transform(X)), X, atol=0.5)
+
+
+def test_the_loss_falls(Estimator, X):
+    model = quick(Estimator, max_iter=40, early_stopping=False).fit(X)
+    assert len(model.loss_curve_) == model.n_iter_
+    assert model.loss_curve_[-1] < model.loss_curve_[0]
+    assert model.validation_scores_ is None
+    assert model.best_validation_score_ is None
+
+
+# ------------------------------------------------------------------------------ early stopping
+
+
+def test_training_stops_without_progress(Estimator, X):
+    model = quick(Estimator, max_iter=500, n_iter_no_change=5, tol=0.01).fit(X)
+    scores = np.array(model.validation_scores_)
+    assert len(scores) == len(model.loss_curve_) == model.n_iter_ < 500
+    assert model.best_validation_score_ == scores.max()
+
+
+def test_patience_counts_epochs_without_progress():
+    X = make_rows(200, 4)
+    model = quick(AutoencoderTransformer, max_iter=500, n_iter_no_change=7, tol=0.0).fit(X)
+    scores = np.array(model.validation_scores_)
+    assert model.n_iter_ == scores.argmax() + 1 + 7
+
+
+def test_without_held_out_rows_the_training_loss_is_watched(Estimator, X):
+    model = quick(Estimator, max_iter=300, early_stopping=False, n_iter_no_change=3, tol=1e3)
+    assert model.fit(X).n_iter_ < 300
+
+
+def test_the_weights_that_were_best_on_held_out_rows_are_kept():
+    X, new = np.split(make_rows(1060, 10), [60])
+    overfitting = {
+        "n_components": 8,
+        "hidden_layer_sizes": (200,),
+        "max_iter": 400,
+        "n_iter_no_change": 400,
+        "learning_rate": 1e-2,
+    }
+    model = quick(AutoencoderTransformer, **overfitting, validation_fraction=0.3).fit(X)
+    scores = np.array(model.validation_scores_)
+    assert model.n_iter_ == 400
+    best = scores.argmax()
+    assert best < 390  # later epochs are worse, or the test would tell nothing
+    # In working units the loss is half the squared error, up to a constant of the noise scale.
+    error = np.square((model.inverse_transform(model.transform(new)) - new) / X.std(axis=0))
+    loss = 0.5 * error.sum(axis=1).mean() + 5 * np.log(2 * np.pi)
+    assert abs(loss + scores[best]) < abs(loss + scores[-1]) or loss < -scores[-1]
+
+
+def test_held_out_rows_do_not_train():
+    X = make_rows(20, 3)
+    n_held_out = np.array([0.1, 0.5]) * 20
+    models = [quick(VAETransformer, validation_fraction=f).fit(X) for f in n_held_out / 20]
+    assert models[0].score(X) != models[1].score(X)
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.5, 0.99])
+@pytest.mark.parametrize("n_samples", [2, 9, 10, 33])
+def test_any_fraction_leaves_rows_to_train_on(Estimator, n_samples, fraction):
+    X = make_rows(n_samples, 3)
+    model = quick(Estimator, validation_fraction=fraction).fit(X)
+    assert np.isfinite(model.score_samples(X)).all()
+
+
+# --------------------------------------------------------------------------------- what goes wrong
+
+
+def test_divergence_is_told_and_leaves_no_fit(Estimator, X):
+    model = quick(Estimator, learning_rate=1e30)
+    with pytest.raises(ValueError, match=r"diverged.*epoch \d+.*learning_rate \(now 1e\+30\)"):
+        model.fit(X)
+    with pytest.raises(NotFittedError):
+        model.score_samples(X)
+    assert vars(model).keys() == model.get_params().keys()
+
+
+@pytest.mark.parametrize("fault", ["divergence", "infinity", "parameter", "device", "weights"])
+def test_a_fit_that_fails_leaves_the_old_one(Estimator, X, fault):
+    model = quick(Estimator).fit(X)
+    before = dict(vars(model)), outputs(model, X)
+    rows, weights, parameters = make_rows(50, 3), None, {}
+    if fault == "infinity":
+        rows[0, 0] = np.inf
+    elif fault == "weights":
+        weights = np.zeros(50)
+    else:
+        parameters = {
+            "divergence": {"learning_rate": 1e30},
+            "parameter": {"activation": "none"},
+            "device": {"device": "nonsense"},
+        }[fault]
+    model.set_params(**parameters)
+    with pytest.raises((ValueError, RuntimeError)):
+        model.fit(rows, sample_weight=weights)
+    model.set_params(**{name: before[0][name] for name in parameters})
+    assert vars(model) == before[0]
+    for got, wanted in zip(outputs(model, X), before[1], strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
+ENDLESS = {"max_iter": 10**7, "n_iter_no_change": 10**7}
+
+
+def interrupt_after(seconds):
+    """Press Ctrl-C, so to speak, from another thread."""
+    timer = threading.Timer(seconds, _thread.interrupt_main)
+    timer.start()
+    return timer
+
+
+def test_an_interrupt_leaves_a_model_to_use(Estimator, X):
+    model = quick(Estimator, **ENDLESS)
+    interrupt_after(0.7)
+    with pytest.warns(UserWarning, match="interrupted"):
+        model.fit(X)
+    assert 1 <= model.n_iter_ == len(model.loss_curve_)
+    assert all(np.isfinite(part).all() for part in outputs(model, X))
+    assert set(model.predict(X)) == {-1, 1}
+
+
+def test_an_interrupt_before_the_first_epoch_ends_is_raised(Estimator):
+    X = make_rows(10**6, 3)
+    model = quick(Estimator, batch_size=1, **ENDLESS)
+    interrupt_after(2.5)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X)
+    with pytest.raises(NotFittedError):
+        model.transform(X[:5])
+
+
+# ------------------------------------------------------------------------------ what steers it
+
+
+def test_weight_decay_makes_weights_small(Estimator, X):
+    norms = []
+    for weight_decay in (0.0, 1.0, 100.0):
+        model = quick(Estimator, weight_decay=weight_decay, max_iter=60, early_stopping=False)
+        matrices = [p for p in model.fit(X).module_.parameters() if p.ndim == 2]
+        norms.append(sum(p.square().sum() for p in matrices).item())
+    assert norms[0] > norms[1] > norms[2]
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("learning_rate", (1e-4, 1e-2)),
+        ("batch_size", (8, 50)),
+        ("activation", ("relu", "tanh")),
+        ("hidden_layer_sizes", ((), (4,))),
+        ("n_components", (1, 3)),
+        ("scaling", ("standard", "quantile")),
+        ("early_stopping", (True, False)),
+    ],
+)
+def test_every_parameter_of_training_has_an_effect(Estimator, X, name, values):
+    one, other = (quick(Estimator, **{name: value}).fit(X).score_samples(X) for value in values)
+    assert not np.allclose(one, other)
+
+
+@pytest.mark.parametrize(
+    "activation", ["relu", "leaky_relu", "elu", "silu", "gelu", "tanh", "sigmoid", "identity"]
+)
+def test_every_activation_learns(Estimator, X, activation):
+    model = quick(Estimator, activation=activation, max_iter=60, early_stopping=False).fit(X)
+    assert model.loss_curve_[-1] < model.loss_curve_[0]
+
+
+def test_the_learning_rate_rises_shortly_then_falls():
+    factors = np.array([cosine(step, 1000, 50) for step in range(1000)])
+    assert factors.max() == pytest.approx(1)
+    assert factors.argmax() in (49, 50)
+    assert (np.diff(factors[:50]) > 0).all()
+    assert (np.diff(factors[50:]) < 0).all()
+    assert 0 < factors[0] < 0.1
+    assert 0 < factors[-1] < 0.1
+
+
+def test_warm_up_lets_the_code_be_used():
+    X = make_rows(300, 5)
+    model = quick(VAETransformer, max_iter=30, early_stopping=False, beta=3.0)
+    warm, cold = (model.set_params(warmup_fraction=f).fit(X).kl_per_component_ for f in (0.9, 0.0))
+    assert warm.sum() > cold.sum()
+
+
+def test_a_warm_start_goes_on_from_the_last_fit(Estimator, X):
+    model = quick(Estimator, warm_start=True, early_stopping=False, max_iter=30)
+    first = model.fit(X).loss_curve_
+    second = model.fit(X).loss_curve_
+    cold = quick(Estimator, early_stopping=False, max_iter=30).fit(X)
+    assert cold.loss_curve_ == first
+    assert second[-1] < first[0]
+    if Estimator is AutoencoderTransformer:
+        assert second[0] < first[0]
+
+
+def test_a_warm_start_keeps_the_scaling(Estimator, X):
+    model = quick(Estimator, warm_start=True, scaling="quantile").fit(X)
+    near = model.inverse_transform(np.zeros((1, 2)))
+    model.set_params(max_iter=1, learning_rate=1e-9).fit(100 * X)
+    np.testing.assert_allclose(model.inverse_transform(np.zeros((1, 2))), near, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("n_components", 3), ("activation", "tanh"), ("hidden_layer_sizes", (3,))]
+)
+def test_a_warm_start_needs_the_same_model(Estimator, X, name, value):
+    model = quick(Estimator, warm_start=True).fit(X).set_params(**{name: value})
+    with pytest.raises(ValueError, match=f"warm_start=True.*{name}"):
+        model.fit(X)
+
+
+@pytest.mark.parametrize(("name", "value"), [("beta", 2.0), ("n_draws", 8)])
+def test_a_warm_start_may_change_what_is_no_shape_of_the_network(X, name, value):
+    model = quick(VAETransformer, warm_start=True).fit(X).set_params(**{name: value})
+    assert np.isfinite(model.fit(X).score_samples(X)).all()
+
+
+def test_auto_is_quick_on_a_small_table(Estimator):
+    X = make_rows(100, 5)
+    start = time.process_time()
+    model = Estimator(random_state=0).fit(X)
+    assert time.process_time() - start < 30
+    assert model.score(X) > quick(Estimator, max_iter=1).fit(X).score(X)

@@ -1,0 +1,161 @@
+"""A wrong parameter is an error that names it, the estimator, the demand and the value."""
+
+import re
+
+import numpy as np
+import pytest
+from helpers import quick
+from sklearn.exceptions import NotFittedError
+
+from skvae import AutoencoderTransformer, VAETransformer
+from skvae._validation import check_sample_weight
+
+WRONG = {
+    "n_components": [0, -1, "many"],
+    "hidden_layer_sizes": [(0,), (4, -2), "big"],
+    "activation": ["softmax", "__class__", "nn.ReLU"],
+    "likelihood": ["normal", int, "torch.nn"],
+    "scaling": ["minmax", ""],
+    "learning_rate": [0, -1.0, float("inf"), float("nan")],
+    "weight_decay": [-0.1, float("nan")],
+    "batch_size": [0, -5, "all"],
+    "max_iter": [0, -1, "until done"],
+    "validation_fraction": [0, 1, 1.5, -0.1],
+    "n_iter_no_change": [0, "never"],
+    "tol": [-1e-4, float("nan")],
+    "contamination": [0, 0.6, -0.1, float("nan")],
+    "dtype": ["float16", "double"],
+    "verbose": [-1],
+}
+MISTYPED = {
+    "n_components": [2.0, None, [2], True],
+    "hidden_layer_sizes": [8, None],
+    "activation": [None, np.tanh, 3],
+    "likelihood": [None, 3],
+    "scaling": [1, 2.5],
+    "learning_rate": ["fast", None],
+    "weight_decay": [None, "some"],
+    "batch_size": [2.5, None],
+    "max_iter": [10.0, None],
+    "early_stopping": ["yes", 1, None],
+    "validation_fraction": [None, "tenth"],
+    "n_iter_no_change": [1.5, None],
+    "tol": [None, "small"],
+    "contamination": ["auto", None],
+    "dtype": [np.float32, None],
+    "device": [None, 2.5],
+    "verbose": ["loud", 0.5],
+    "warm_start": ["yes", 1],
+}
+OF_AUTOENCODER = (
+    {"noise": [-1.0, float("nan")], "latent_density": ["kde"]},
+    {"noise": ["some", None], "tied": ["no", 1], "latent_density": [3, object()]},
+)
+OF_VAE = (
+    {"beta": [-1.0, float("nan")], "warmup_fraction": [-0.1, 1.1], "n_draws": [0, -3]},
+    {"beta": [None, "one"], "warmup_fraction": [None], "n_draws": [2.0, None]},
+)
+
+
+def cases(shared, of_autoencoder, of_vae):
+    for Estimator, own in (AutoencoderTransformer, of_autoencoder), (VAETransformer, of_vae):
+        for name, values in (shared | own).items():
+            for value in values:
+                label = f"{Estimator.__name__}-{name}-{value!r:.20}"
+                yield pytest.param(Estimator, name, value, id=label)
+
+
+def check_error(kind, Estimator, name, value, X):
+    message = f"The '{name}' parameter of {Estimator.__name__} must be .* Got {value!r} instead"
+    if name == "hidden_layer_sizes" or value is None:
+        message = f"The '{name}' parameter of {Estimator.__name__} must be .*{value!r}"
+    pattern = message.replace(repr(value), re.escape(repr(value)))
+    model = quick(Estimator, **{name: value})
+    with pytest.raises(kind, match=pattern) as caught:
+        model.fit(X)
+    assert caught.type is kind
+    with pytest.raises(NotFittedError):
+        model.score(X)
+
+
+@pytest.mark.parametrize(
+    ("Estimator", "name", "value"), list(cases(WRONG, OF_AUTOENCODER[0], OF_VAE[0]))
+)
+def test_a_wrong_value_is_a_value_error(Estimator, name, value, X):
+    check_error(ValueError, Estimator, name, value, X)
+
+
+@pytest.mark.parametrize(
+    ("Estimator", "name", "value"), list(cases(MISTYPED, OF_AUTOENCODER[1], OF_VAE[1]))
+)
+def test_a_wrong_type_is_a_type_error(Estimator, name, value, X):
+    check_error(TypeError, Estimator, name, value, X)
+
+
+def test_every_parameter_is_checked(Estimator):
+    own = OF_VAE if Estimator is VAETransformer else OF_AUTOENCODER
+    checked = {*WRONG, *MISTYPED, *own[0], *own[1]}
+    assert set(Estimator().get_params()) - checked == {"random_state"}
+
+
+@pytest.mark.parametrize("value", ["seed", 1.5, -1, np.random.default_rng(0)])
+def test_an_unusable_random_state_is_a_value_error(Estimator, X, value):
+    with pytest.raises(ValueError, match="[Ss]eed"):
+        quick(Estimator, random_state=value).fit(X)
+
+
+@pytest.mark.parametrize("value", [np.int64(3), np.float64(0.25), np.bool_(True)])
+def test_numbers_of_numpy_are_numbers(Estimator, X, value):
+    name = {"i": "n_components", "f": "contamination", "b": "early_stopping"}[value.dtype.kind]
+    assert np.isfinite(quick(Estimator, **{name: value}).fit(X).score(X))
+
+
+def test_sizes_may_be_a_list_or_an_array(Estimator, X):
+    expected = quick(Estimator, hidden_layer_sizes=(8, 4)).fit(X).score(X)
+    for sizes in ([8, 4], np.array([8, 4])):
+        assert quick(Estimator, hidden_layer_sizes=sizes).fit(X).score(X) == expected
+
+
+def test_the_constructor_checks_and_changes_nothing(Estimator):
+    strange = object()
+    parameters = dict.fromkeys(Estimator().get_params(), strange)
+    model = Estimator(**parameters)
+    assert vars(model) == parameters
+
+
+def test_everything_but_n_components_is_keyword_only(Estimator):
+    Estimator(3)
+    with pytest.raises(TypeError):
+        Estimator(3, (8,))
+
+
+@pytest.mark.parametrize("method", ["transform", "score_samples", "score", "predict", "sample"])
+def test_before_fit_every_method_says_so(Estimator, X, method):
+    with pytest.raises(NotFittedError):
+        getattr(Estimator(), method)(*(() if method == "sample" else (X,)))
+
+
+@pytest.mark.parametrize("method", ["inverse_transform", "decision_function"])
+def test_before_fit_the_others_say_so_too(Estimator, X, method):
+    with pytest.raises(NotFittedError):
+        getattr(Estimator(), method)(X)
+    with pytest.raises(NotFittedError):
+        Estimator().get_feature_names_out()
+
+
+@pytest.mark.parametrize("n_samples", [0, -1, 1.5, "ten"])
+def test_the_number_of_samples_is_a_positive_int(Estimator, X, n_samples):
+    model = quick(Estimator).fit(X)
+    with pytest.raises((ValueError, TypeError), match="n_samples"):
+        model.sample(n_samples)
+
+
+def test_codes_of_another_width_are_refused(Estimator, X):
+    model = quick(Estimator).fit(X)
+    with pytest.raises(ValueError, match="X has 3 columns.*n_components=2"):
+        model.inverse_transform(X[:, :3])
+
+
+def test_a_number_as_weight_counts_for_all():
+    np.testing.assert_array_equal(check_sample_weight(2, 3), [2.0, 2.0, 2.0])
+    assert check_sample_weight(None, 3) is None
