@@ -60,7 +60,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         `n_iter_no_change` epochs brought no progress. If False, all rows train, the training
         loss is watched instead, and the last weights are kept.
     validation_fraction : float, default=0.1
-        Share of the rows to hold out, at most 10,000 of them; none are where X has under 10.
+        Share of the rows to hold out, at most half and 10,000 of them; none are where X
+        has under 10.
     n_iter_no_change : int or "auto", default="auto"
         Epochs without progress after which training stops. "auto" is a fifth of `max_iter`, at
         least 10.

@@ -24,12 +24,15 @@ from ._validation import (
     Options,
     Sizes,
     Subclass,
+    Text,
     check_parameters,
     check_sample_weight,
 )
 from ._version import __version__
 from .likelihoods import LIKELIHOODS, Likelihood
 
+# What a warm start cannot change.
+SHAPE = ("n_features", "n_components", "hidden_layer_sizes", "activation", "likelihood", "tied")
 AUTO = Options(("auto",))
 SEED = Interval(Integral, 0, 2**32)
 
@@ -49,6 +52,7 @@ RULES = {
     "tol": (Interval(Real, 0, np.inf),),
     "contamination": (Interval(Real, 0, 0.5, "(]"),),
     "dtype": (Options(("float32", "float64")),),
+    "device": (Text(),),
     "verbose": (Interval(Integral, 0, np.inf), Options((True, False))),
     "warm_start": (Options((True, False)),),
 }
@@ -67,7 +71,7 @@ def _unchanged_on_failure(estimator):
 
 
 def _resolved(value, default, *args):
-    return default(*args) if value == "auto" else value
+    return default(*args) if isinstance(value, str) else value
 
 
 def _is_binary(X):
@@ -201,12 +205,7 @@ class BaseAutoencoder(
             data = {"X": X, "y": y}
             if sample_weight is not None:
                 data["metadata"] = {"sample_weight": sample_weight}
-            X = validate_data(
-                self,
-                _engine.as_array(X),
-                dtype=[np.float64, np.float32],
-                ensure_min_samples=2,
-            )
+            X = self._checked(X, ensure_min_samples=2)
             weights = check_sample_weight(sample_weight, len(X))
             self._fit(X, weights, table, module, data)
         return self
@@ -280,8 +279,10 @@ class BaseAutoencoder(
         return Table.fit(X, scaling=scaling, sample_weight=weights, random_state=seed)
 
     def _check_warm_start(self, start, config):
-        if start is not None and start.config != config:
-            changed = [name for name in config if start.config.get(name) != config[name]]
+        if start is None:
+            return
+        changed = [name for name in SHAPE if start.config.get(name) != config.get(name)]
+        if changed:
             raise ValueError(
                 f"warm_start=True needs the model of the previous fit, but {', '.join(changed)} "
                 "changed; use warm_start=False to start anew."
@@ -336,9 +337,14 @@ class BaseAutoencoder(
     def _validated(self, X):
         """Return rows as an array in the caller's units, float64 or float32."""
         check_is_fitted(self)
-        return validate_data(
-            self, _engine.as_array(X), dtype=[np.float64, np.float32], reset=False
+        return self._checked(X, reset=False)
+
+    def _checked(self, X, **options):
+        """Return X as a float array in C order and in the byte order of the machine."""
+        X = validate_data(
+            self, _engine.as_array(X), dtype=[np.float64, np.float32], order="C", **options
         )
+        return np.asarray(X, dtype=X.dtype.newbyteorder("="))
 
     def _run(self, verb, Z):
         """Apply a method of the module to rows or codes, computing in their dtype."""
@@ -367,7 +373,8 @@ class BaseAutoencoder(
         Z : ndarray of shape (n_samples, n_components)
             E[z | x], without noise, in the dtype of X (float32 or float64).
         """
-        return self._run("encode", self._table.forward(self._validated(X)))
+        X = self._validated(X)
+        return self._run("encode", self._table.forward(X))
 
     def inverse_transform(self, X):
         """Map codes back to rows.

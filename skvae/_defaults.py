@@ -39,16 +39,17 @@ def n_iter_no_change(max_iter):
 
 
 def held_out(n_samples, fraction):
-    """Return the number of rows to hold out: none below 10 rows, at most 10,000."""
-    return 0 if n_samples < 10 else int(np.clip(round(fraction * n_samples), 1, 10_000))
+    """Return the number of rows to hold out: none below 10 rows, at most 10,000 or half."""
+    most = min(10_000, n_samples // 2)
+    return 0 if n_samples < 10 else int(np.clip(round(fraction * n_samples), 1, most))
 
 
 def rows_for_offset(n_samples, n_epochs, n_draws, n_weights):
     """Return how many training rows to score for the threshold, at least 256.
 
     All of them, unless that costs more than a tenth of training (where a row costs about as much
-    as six draws) and more than half a billion multiplications. 256 rows place a quantile of 10 %
+    as six draws) and more than a billion multiplications. 256 rows place a quantile of 10 %
     to about 2 %.
     """
     tenth_of_training = 0.1 * 6 * n_samples * n_epochs / n_draws
-    return min(n_samples, int(max(256, tenth_of_training, 5e8 / (n_draws * n_weights))))
+    return min(n_samples, int(max(256, tenth_of_training, 1e9 / (n_draws * n_weights))))

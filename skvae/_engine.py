@@ -10,6 +10,7 @@ import copy
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -62,7 +63,7 @@ def resolve_device(device: str, work: float = 0.0) -> torch.device:
         return accelerator if accelerator and work > WORTH_AN_ACCELERATOR else torch.device("cpu")
     try:
         named = torch.device(device)
-        torch.zeros(1, device=named)
+        torch.zeros(1, device=named).cpu()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise RuntimeError(
             f"device={device!r} is not available here: {str(error).splitlines()[0]} "
@@ -174,20 +175,24 @@ def fit(
         start_at = torch.from_numpy(mean).to(torch_dtype)
         on_cpu(lambda: model.initialize(_generator(seeds[0]), start_at))
         if start is not None:
-            model.load_state_dict(start.state_dict())
+            model.start_from(start)
         rows = _split(x, sample_weight, n_held_out, _generator(seeds[1]))
     with _shielded(where):
         model, rows = model.to(where), _to(rows, where)
         generators = (_generator(seeds[1]), _generator(seeds[2], where))
-        history = train(
-            model, rows, plan, generators, lambda history: report(history, lambda: frozen(model))
-        )
-        model = frozen(model)
+        finished = partial(_finished, model, rows, seeds[2])
+        history = train(model, rows, plan, generators, lambda history: report(history, finished))
+        return finished(), history
+
+
+def _finished(model: LatentModel, rows: Rows, seed: int) -> LatentModel:
+    """Return a frozen copy whose likelihood fits rows that were held out, if there are enough."""
+    basis = rows.held_out if len(rows.held_out) >= 100 else rows.train
+    x, weight = _to(rows, torch.device("cpu")).part(basis[:10_000].cpu())
+    model = frozen(model)
     with _inferring(torch.device("cpu")):
-        basis = rows.held_out if len(rows.held_out) >= 100 else rows.train
-        x, weight = _to(rows, torch.device("cpu")).part(basis[:10_000].cpu())
-        model.fit_shared(x, weight, _generator(seeds[2]))
-    return model, history
+        model.fit_shared(x, weight, _generator(seed))
+    return model
 
 
 def _tensor(Z: NDArray, dtype: torch.dtype) -> torch.Tensor:
@@ -255,7 +260,7 @@ def run(module: LatentModel, verb: str, X: NDArray, device: str = "cpu") -> NDAr
     with _inferring(where):
         x = torch.from_numpy(np.ascontiguousarray(X) if X.flags.writeable else np.array(X))
         parts = [getattr(module, verb)(part.to(where)).cpu() for part in x.split(n_rows)]
-        return (parts[0] if len(parts) == 1 else torch.cat(parts)).numpy()
+        return (parts[0].contiguous() if len(parts) == 1 else torch.cat(parts)).numpy()
 
 
 def draw_prior(module: LatentModel, n_samples: int, seed: int) -> NDArray:

@@ -3,6 +3,7 @@
 import copy
 
 import numpy as np
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.mixture import GaussianMixture
 from sklearn.utils.validation import has_fit_parameter
@@ -17,19 +18,22 @@ def fit(density, Z, sample_weight, seed):
         rows = rng.choice(len(Z), MAX_ROWS, replace=False)
         Z = Z[rows]
         sample_weight = None if sample_weight is None else sample_weight[rows]
-    density = _mixture(Z) if isinstance(density, str) else clone(density)
-    if sample_weight is None:
-        return _seeded(density, seed).fit(Z)
-    if has_fit_parameter(density, "sample_weight"):
-        return _seeded(density, seed).fit(Z, sample_weight=sample_weight)
-    # A mixture takes no weights: rows are repeated in proportion instead.
-    rows = rng.choice(len(Z), len(Z), p=sample_weight / sample_weight.sum())
-    return _seeded(density, seed).fit(Z[rows])
+    density = _seeded(_mixture(Z) if isinstance(density, str) else clone(density), seed)
+    weights = {}
+    if sample_weight is not None:
+        if has_fit_parameter(density, "sample_weight"):
+            weights = {"sample_weight": sample_weight}
+        else:  # a mixture takes no weights: rows are repeated in proportion instead
+            Z = Z[rng.choice(len(Z), len(Z), p=sample_weight / sample_weight.sum())]
+    # Codes are NumPy's, whatever X was; a mixture refuses to start under array-API dispatch.
+    with config_context(array_api_dispatch=False):
+        return density.fit(Z, **weights)
 
 
 def draw(density, n_samples, seed):
     """Draw codes, in random order."""
-    drawn = _seeded(copy.copy(density), seed).sample(n_samples)
+    with config_context(array_api_dispatch=False):
+        drawn = _seeded(copy.copy(density), seed).sample(n_samples)
     codes = drawn[0] if isinstance(drawn, tuple) else drawn
     return np.random.RandomState(seed % 2**32).permutation(np.asarray(codes, dtype=np.float64))
 

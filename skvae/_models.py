@@ -39,7 +39,8 @@ def gaussian_kl(loc: Tensor, log_scale: Tensor) -> Tensor:
 def quasi_normal(n_draws: int, n_components: int, seed: int) -> Tensor:
     """Scrambled Sobol points, mapped to the standard normal; (n_draws, n_components), float64."""
     engine = torch.quasirandom.SobolEngine(n_components, scramble=True, seed=seed)
-    points = engine.draw(n_draws, dtype=torch.float64)
+    # The first point is kept in the default dtype, so we take the second block of n_draws.
+    points = engine.fast_forward(n_draws).draw(n_draws, dtype=torch.float64)
     return torch.special.ndtri(points.clamp(1e-9, 1 - 1e-9))
 
 
@@ -102,6 +103,13 @@ class LatentModel(nn.Module):
         self.decoder.initialize(generator)
         start = torch.cat(self.likelihood.params_for_mean(mean))
         self.decoder.biases[-1].data.copy_(start)
+
+    def start_from(self, other: LatentModel) -> None:
+        """Take over what was learned by a model of the same shape."""
+        with torch.no_grad():
+            for mine, theirs in zip(self.parameters(), other.parameters(), strict=True):
+                mine.copy_(theirs)
+            self.shared.copy_(other.shared)
 
     def conditional(self, z: Tensor) -> tuple[Tensor, ...]:
         """Return the parameters of p(x | z), each of shape (..., n_features) or (n_features,)."""
@@ -205,6 +213,12 @@ class Autoencoder(LatentModel):
         self.noise = noise
         self.encoder = MLP(sizes, activation)
         sizes[0] *= self.likelihood.n_params
+        if tied and self.likelihood.n_params > 1:
+            raise ValueError(
+                "tied=True needs a likelihood that takes one tensor from the decoder, but "
+                f"{type(self.likelihood).__name__} takes {self.likelihood.n_params}; "
+                "use tied=False."
+            )
         self.decoder = MLP(sizes[::-1], activation, self.encoder.weights if tied else None)
         self.encoder.shares_weights = tied
 
@@ -324,16 +338,21 @@ class VAE(LatentModel):
         loc, log_scale = self.posterior(x)
         log_scale = log_scale + math.log1p(0.35 * self.noise.shape[1] ** -0.5)
         # The draws from the prior are the same for all rows, and so decoded once.
-        draws = (self.noise[:n_prior, None], loc + log_scale.exp() * self.noise[n_prior:, None])
-        log_prob = torch.cat([self._log_prob_of_draws(x, z) for z in draws if len(z)])
-        log_ratio = torch.cat([self._log_ratio(z, loc, log_scale) for z in draws])
+        from_prior, noise = self.noise[:n_prior, None], self.noise[n_prior:, None]
+        from_q = loc + log_scale.exp() * noise
+        parts = [(from_q, noise)]
+        if n_prior:
+            parts.append((from_prior, (from_prior - loc) * (-log_scale).exp()))
+        log_prob = torch.cat([self._log_prob_of_draws(x, z) for z, _ in parts])
+        log_ratio = torch.cat([self._log_ratio(*part, log_scale) for part in parts])
         return (log_prob + log_ratio).logsumexp(0) - math.log(len(self.noise))
 
-    def _log_ratio(self, z: Tensor, loc: Tensor, log_scale: Tensor) -> Tensor:
-        """Return log p(z) less the log-density of the mixture that `score` draws from."""
+    def _log_ratio(self, z: Tensor, standardized: Tensor, log_scale: Tensor) -> Tensor:
+        """Return log p(z) less the log-density of the mixture that `score` draws from.
+
+        `standardized` are the draws in units of q; both are less the constant that they share.
+        """
         share = len(self.noise) // 4 / len(self.noise)
-        standardized = (z - loc) * (-log_scale).exp()
-        # Both less the constant that they share.
         log_p = -0.5 * z.square().sum(-1, dtype=torch.float64)
         log_q = (-0.5 * standardized.square() - log_scale).sum(-1, dtype=torch.float64)
         log_share = math.log(share) if share else -math.inf

@@ -2,7 +2,10 @@
 
 import numpy as np
 from scipy.special import ndtri
-from sklearn.preprocessing import QuantileTransformer, StandardScaler
+from sklearn.preprocessing import StandardScaler
+
+# Rows from which quantiles are taken, drawn at random where there are more.
+MAX_ROWS = 100_000
 
 
 class Table:
@@ -16,7 +19,8 @@ class Table:
         """Learn the map from X; `scaling` is "standard", "quantile" or None."""
         table = cls()
         table.scaling = scaling
-        scaler = StandardScaler().fit(X, sample_weight=sample_weight)
+        with np.errstate(over="ignore", invalid="ignore"):
+            scaler = StandardScaler().fit(X, sample_weight=sample_weight)
         _check_finite(scaler.scale_)
         if scaling is None:
             table.center, table.scale = np.zeros(X.shape[1]), np.ones(X.shape[1])
@@ -24,7 +28,7 @@ class Table:
             table.center, table.scale = scaler.mean_, scaler.scale_
         table.knots = None
         if scaling == "quantile":
-            table.knots = _normal_knots(table._standardize(X), random_state)
+            table.knots = _normal_knots(table._standardize(X), sample_weight, random_state)
         return table
 
     @classmethod
@@ -32,6 +36,8 @@ class Table:
         """Build a table from the `vars` of another."""
         table = cls()
         vars(table).update(state)
+        if not (np.isfinite(table.center).all() and np.isfinite(table.scale).all()):
+            raise ValueError("The state of the scaling is damaged: it is not finite.")
         return table
 
     def forward(self, X):
@@ -77,17 +83,20 @@ def _check_finite(scale):
         )
 
 
-def _normal_knots(X, random_state):
+def _normal_knots(X, sample_weight, random_state):
     """Return for each column the (x, z) between which the map to a normal is linear."""
-    n = len(X)
-    transformer = QuantileTransformer(
-        n_quantiles=int(np.clip(n // 30, min(10, n), 1000)),
-        subsample=100_000,
-        random_state=random_state,
-    ).fit(X)
+    weighted = {}
+    if sample_weight is not None:
+        X, sample_weight = X[sample_weight > 0], sample_weight[sample_weight > 0]
+        weighted = {"weights": sample_weight, "method": "inverted_cdf"}
+    if len(X) > MAX_ROWS:
+        p = None if sample_weight is None else sample_weight / sample_weight.sum()
+        X, weighted = X[np.random.RandomState(random_state).choice(len(X), MAX_ROWS, p=p)], {}
+    shares = np.linspace(0, 1, int(np.clip(len(X) // 30, min(10, len(X)), 1000)))
     # The extreme rows stand for 1 / n of the probability, not for none of it.
-    levels = ndtri(np.clip(transformer.references_, 0.5 / n, 1 - 0.5 / n))
-    return [_with_tails(*_without_ties(x, levels)) for x in transformer.quantiles_.T]
+    levels = ndtri(np.clip(shares, 0.5 / len(X), 1 - 0.5 / len(X)))
+    quantiles = np.quantile(X.astype(np.float64), shares, axis=0, **weighted)
+    return [_with_tails(*_without_ties(x, levels)) for x in quantiles.T]
 
 
 def _without_ties(x, z):

@@ -32,6 +32,7 @@ class Options(tuple):
     """One of a few values."""
 
     def allows_type(self, value):
+        value = value.item() if isinstance(value, np.bool_) else value
         return any(type(option) is type(value) for option in self)
 
     def allows(self, value):
@@ -39,6 +40,18 @@ class Options(tuple):
 
     def __str__(self):
         return " or ".join(repr(option) for option in self)
+
+
+class Text:
+    """Any string."""
+
+    def allows_type(self, value):
+        return isinstance(value, str)
+
+    allows = allows_type
+
+    def __str__(self):
+        return "a str"
 
 
 class Having(tuple):

@@ -174,14 +174,14 @@ def test_the_elbo_is_a_lower_bound_of_the_score(max_iter):
 
 def test_more_draws_are_a_tighter_bound():
     X = factor_rows(300)
-    vae = quick(VAETransformer, n_components=3, max_iter=20, scaling=None).fit(X)
+    vae = quick(VAETransformer, n_components=3, max_iter=60, scaling=None).fit(X)
     module, x = in_working_units(vae, X)
-    scores = []
-    for n_draws in (1, 8, 64):
-        noise = normal_draws(50, n_draws, 3)  # 50 estimates, for the bound is on the expectation
-        estimates = [setattr(module, "noise", draws) or module.score(x).mean() for draws in noise]
-        scores.append(np.mean(estimates))
-    assert scores[0] < scores[1] < scores[2]
+    estimates = []
+    for n_draws, n_times in [(4, 600), (256, 20)]:  # the bound is on the expectation
+        noises = normal_draws(n_times, n_draws, 3)
+        scores = [setattr(module, "noise", noise) or module.score(x).mean() for noise in noises]
+        estimates.append(np.mean(scores))
+    assert vae.elbo(X).mean() < estimates[0] < estimates[1]
 
 
 def test_the_score_of_a_linear_vae_is_the_closed_form():

@@ -167,10 +167,11 @@ def test_samples_are_in_random_order():
     assert 0.2 < upper.mean() < 0.8
 
 
-def test_more_components_than_the_data_need_stay_unused():
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(1000, 2)) @ rng.normal(size=(2, 6)) + 0.3 * rng.normal(size=(1000, 6))
-    vae = VAETransformer(5, hidden_layer_sizes=(), max_iter=100, random_state=0).fit(X)
-    assert vae.n_active_components_ == 2
-    assert vae.kl_per_component_.shape == (5,)
-    assert (vae.kl_per_component_ > 0.1).sum() == 2
+def test_a_larger_beta_leaves_less_in_the_code():
+    X = make_rows(500, 8)
+    parameters = {"hidden_layer_sizes": (), "max_iter": 60, "random_state": 0}
+    kl = [
+        VAETransformer(6, beta=beta, **parameters).fit(X).kl_per_component_ for beta in (0.3, 1, 3)
+    ]
+    assert all(each.shape == (6,) and (each >= 0).all() for each in kl)
+    assert kl[0].sum() > kl[1].sum() > kl[2].sum()

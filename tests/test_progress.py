@@ -45,7 +45,7 @@ def test_a_scoring_monitor_sees_every_epoch(Estimator, X):
     monitor = callback.ScoringMonitor(scoring={"score": default_score})
     model = quick(Estimator, max_iter=6, early_stopping=False).set_callbacks(monitor)
     model.fit(X, np.zeros(100))
-    (log,) = monitor.get_logs()
+    log = monitor.get_logs()
     epochs = [row["score"] for row in log.data if row["task_name"] == "epoch"]
     assert len(epochs) == 6
     assert np.isfinite(epochs).all()

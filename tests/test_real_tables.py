@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_wine
-from sklearn.decomposition import PCA
+from sklearn.decomposition import PCA, FactorAnalysis
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import pairwise_distances_argmin_min, roc_auc_score
 from sklearn.model_selection import train_test_split
@@ -88,23 +88,31 @@ def shuffled_pixels(X):
     return np.stack([rng.permutation(pixel) for pixel in X.T], axis=1)[:500]
 
 
-def test_drawn_digits_are_nearer_to_real_ones_than_noise_is(digits, drawn_digits):
-    X, held_out, *_ = digits
-    real, drawn, noise = (
+@pytest.fixture(scope="module")
+def linear_draws(digits):
+    """Draws from the linear model with as many components."""
+    model, rng = FactorAnalysis(16).fit(digits[0]), np.random.default_rng(0)
+    noise = np.sqrt(model.noise_variance_) * rng.normal(size=(500, 64))
+    return model.mean_ + rng.normal(size=(500, 16)) @ model.components_ + noise
+
+
+def test_drawn_digits_are_nearer_to_real_ones_than_others_are(digits, drawn_digits, linear_draws):
+    X = digits[0]
+    drawn, linear, shuffled = (
         np.median(pairwise_distances_argmin_min(rows, X)[1])
-        for rows in (held_out, drawn_digits, shuffled_pixels(X))
+        for rows in (drawn_digits, linear_draws, shuffled_pixels(X))
     )
-    assert drawn < (real + noise) / 2
+    assert drawn < linear < shuffled
 
 
-def test_a_classifier_of_real_digits_is_sure_of_drawn_ones(digits, drawn_digits):
+def test_a_classifier_of_real_digits_is_surer_of_drawn_ones(digits, drawn_digits, linear_draws):
     X, _, y, _ = digits
     classifier = LogisticRegression(C=1e-3, max_iter=2000).fit(X, y)
-    drawn, noise = (
+    drawn, linear, shuffled = (
         classifier.predict_proba(rows).max(axis=1).mean()
-        for rows in (drawn_digits, shuffled_pixels(X))
+        for rows in (drawn_digits, linear_draws, shuffled_pixels(X))
     )
-    assert drawn > noise
+    assert drawn > linear > shuffled
     # And every digit is drawn.
     assert len(np.unique(classifier.predict(drawn_digits))) == 10
 

@@ -100,7 +100,7 @@ def test_every_parameter_is_checked(Estimator):
 
 @pytest.mark.parametrize("value", ["seed", 1.5, -1, np.random.default_rng(0)])
 def test_an_unusable_random_state_is_a_value_error(Estimator, X, value):
-    with pytest.raises(ValueError, match="[Ss]eed"):
+    with pytest.raises(ValueError, match=r"[Ss]eed"):
         quick(Estimator, random_state=value).fit(X)
 
 
@@ -152,7 +152,7 @@ def test_the_number_of_samples_is_a_positive_int(Estimator, X, n_samples):
 
 def test_codes_of_another_width_are_refused(Estimator, X):
     model = quick(Estimator).fit(X)
-    with pytest.raises(ValueError, match="X has 3 columns.*n_components=2"):
+    with pytest.raises(ValueError, match=r"X has 3 columns.*n_components=2"):
         model.inverse_transform(X[:, :3])
 
 
