@@ -34,7 +34,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         for values in [0, 1]; "auto" is the latter where X has zeros and ones only. A subclass of
         :class:`skvae.likelihoods.Likelihood` may be passed.
     scaling : {"standard", "quantile", None}, default="standard"
-        How continuous features are scaled inside the model: to zero mean and unit variance; by
+        How continuous features are scaled inside the model: to zero mean and unit variance (one
+        of which a single value fills more than half the rows: to unit spread of the others); by
         their quantiles to a normal distribution (a piecewise linear map); not at all. The
         log-Jacobian of the map is part of the score, so scores are in the units of X.
     noise : float, default=0.0

@@ -185,13 +185,26 @@ def fit(
         return finished(), history
 
 
+# Held-out rows from which a value for each feature is estimated, else one for all of them.
+ENOUGH_ROWS = 100
+
+
 def _finished(model: LatentModel, rows: Rows, seed: int) -> LatentModel:
-    """Return a frozen copy whose likelihood fits rows that were held out, if there are enough."""
-    basis = rows.held_out if len(rows.held_out) >= 100 else rows.train
-    x, weight = _to(rows, torch.device("cpu")).part(basis[:10_000].cpu())
-    model = frozen(model)
+    """Return a frozen copy whose likelihood fits the rows that were held out.
+
+    The error on training rows is too small: with it, new rows would look unlikely. Few held-out
+    rows tell by how much, on the mean of the features.
+    """
+    model, rows = frozen(model), _to(rows, torch.device("cpu"))
     with _inferring(torch.device("cpu")):
-        model.fit_shared(x, weight, _generator(seed))
+        if len(rows.held_out) < ENOUGH_ROWS:
+            model.fit_shared(*rows.part(rows.train[:10_000]), _generator(seed))
+        if len(rows.held_out):
+            learned = model.shared.clone()
+            model.fit_shared(*rows.part(rows.held_out), _generator(seed))
+        if 0 < len(rows.held_out) < ENOUGH_ROWS:
+            growth = model.shared.mean(1, keepdim=True) / learned.mean(1, keepdim=True)
+            model.shared.copy_(learned * growth)
     return model
 
 

@@ -22,10 +22,10 @@ class Table:
         with np.errstate(over="ignore", invalid="ignore"):
             scaler = StandardScaler().fit(X, sample_weight=sample_weight)
         _check_finite(scaler.scale_)
-        if scaling is None:
-            table.center, table.scale = np.zeros(X.shape[1]), np.ones(X.shape[1])
-        else:
-            table.center, table.scale = scaler.mean_, scaler.scale_
+        table.center, table.scale = np.zeros(X.shape[1]), np.ones(X.shape[1])
+        if scaling is not None:
+            table.center = scaler.mean_
+            table.scale = _scale_beside_spike(X, scaler.scale_, sample_weight, random_state)
         table.knots = None
         if scaling == "quantile":
             table.knots = _normal_knots(table._standardize(X), sample_weight, random_state)
@@ -81,6 +81,26 @@ def _check_finite(scale):
             f"Column {column} of X has values too large for its variance to be a finite float64; "
             "rescale it."
         )
+
+
+def _scale_beside_spike(X, scale, sample_weight, random_state):
+    """Return the scales, that of a column with a spike taken from the rows beside it.
+
+    A spike is one value in more than half the rows, so it is the median. Rare values of such a
+    column would else lie hundreds of deviations off, and outweigh all other columns: a pixel that
+    is almost always white, a flag that is almost never set.
+    """
+    some = np.random.RandomState(random_state).permutation(len(X))[:1000]
+    spike = np.median(X[some], axis=0)
+    scale = scale.copy()
+    for j in np.flatnonzero((X[some] == spike).mean(axis=0) > 0.45):
+        beside = X[:, j] != spike[j]
+        weights = beside if sample_weight is None else beside * sample_weight
+        total = len(X) if sample_weight is None else sample_weight.sum()
+        if 0 < weights.sum() < 0.5 * total:
+            distance = X[beside, j].astype(np.float64) - spike[j]
+            scale[j] = np.sqrt(np.average(distance**2, weights=weights[beside]))
+    return scale
 
 
 def _normal_knots(X, sample_weight, random_state):

@@ -30,7 +30,7 @@ class VAETransformer(BaseAutoencoder):
     ----------
     n_components : int or "auto", default="auto"
         Dimensions of the code. "auto" is half the number of features, 2 to 16. Components that
-        the data do not need stay unused (see `n_active_components_`).
+        do not pay for their KL stay unused (see `n_active_components_`).
     hidden_layer_sizes : tuple of int or "auto", default="auto"
         Widths of the encoder's hidden layers; the decoder has them in reverse. ``()`` is a linear
         model. "auto" is two layers, sized by the number of features.
@@ -42,7 +42,8 @@ class VAETransformer(BaseAutoencoder):
         "bernoulli" is for values in [0, 1]; "auto" is the latter where X has zeros and ones
         only. A subclass of :class:`skvae.likelihoods.Likelihood` may be passed.
     scaling : {"standard", "quantile", None}, default="standard"
-        How continuous features are scaled inside the model: to zero mean and unit variance; by
+        How continuous features are scaled inside the model: to zero mean and unit variance (one
+        of which a single value fills more than half the rows: to unit spread of the others); by
         their quantiles to a normal distribution (a piecewise linear map); not at all. The
         log-Jacobian of the map is part of the density, so scores are in the units of X.
     beta : float, default=1.0

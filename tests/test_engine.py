@@ -74,3 +74,12 @@ def test_the_precision_of_training_is_the_one_asked_for(Estimator, X):
     for dtype in ("float32", "float64"):
         module = quick(Estimator, dtype=dtype).fit(X).module_
         assert {p.dtype for p in module.parameters()} == {getattr(torch, dtype)}
+
+
+def test_few_held_out_rows_keep_an_overfitted_model_honest(Estimator):
+    X = make_rows(240, 8)
+    model = Estimator(4, hidden_layer_sizes=(200,), max_iter=400, random_state=0).fit(X[:40])
+    residual = X[40:] - model.inverse_transform(model.transform(X[40:]))
+    assumed = model.module_.shared[0].numpy() * model._table.scale**2
+    # Of the order of the error on new rows, which is many times that on the rows of training.
+    assert 0.3 < np.mean(assumed) / np.mean(residual**2) < 3

@@ -155,3 +155,22 @@ def test_the_state_of_a_table_is_arrays_and_plain_values(scaling):
     X = make_rows(100, 3)
     np.testing.assert_array_equal(again.forward(X), table.forward(X))
     np.testing.assert_array_equal(again.log_jacobian(X), table.log_jacobian(X))
+
+
+def test_a_column_with_a_spike_is_scaled_by_the_rows_beside_it():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(2000, 2))
+    rare = rng.random(2000) < 0.01
+    X[:, 0] = np.where(rare, 5 + X[:, 0], 0)
+    table = Table.fit(X, scaling="standard", random_state=0)
+    beside = X[rare, 0]
+    assert table.scale[0] == pytest.approx(np.sqrt(np.mean(beside**2)))
+    assert table.scale[1] == pytest.approx(X[:, 1].std())
+    assert np.abs(table.forward(X)).max() < 5
+
+
+def test_the_scale_beside_a_spike_follows_weights():
+    X = np.repeat([[0.0], [1.0], [3.0]], [60, 10, 10], axis=0)
+    weights = np.repeat([1.0, 2.0, 0.0], [60, 10, 10])
+    table = Table.fit(X, scaling="standard", sample_weight=weights, random_state=0)
+    assert table.scale[0] == pytest.approx(1.0)
