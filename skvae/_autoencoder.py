@@ -196,10 +196,10 @@ class AutoencoderTransformer(BaseAutoencoder):
     def _training_parameters(self):
         return {"warmup": 0.0}
 
-    def _finish(self, X, Z, weights, seed):
+    def _finish(self, X, weights, seed):
         self.latent_density_ = None
         if self.latent_density is not None:
-            codes = self._run("encode", Z).astype(np.float64)
+            codes = self._run("encode", X).astype(np.float64)
             self.latent_density_ = _latent.fit(self.latent_density, codes, weights, seed)
 
     def _draw_codes(self, n_samples, seed):
@@ -227,8 +227,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         score : ndarray of shape (n_samples,)
             log p(x | f(x)) in nats, in the units of X; float64. Higher is more normal.
         """
-        X = self._validated(X)
-        return self._score("score", X, self._table.forward(X))
+        return self._score("score", self._validated(X))
 
 
 AutoencoderTransformer.__module__ = "skvae"  # the name under which it is pickled

@@ -11,7 +11,7 @@ from sklearn.base import (
     OutlierMixin,
     TransformerMixin,
 )
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_array, check_random_state, gen_batches
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import _defaults, _engine
@@ -76,7 +76,7 @@ def _resolved(value, default, *args):
 
 def _is_binary(X):
     """Tell whether X has zeros and ones only; most arrays are told by their first rows."""
-    return all(np.isin(part, (0, 1)).all() for part in (X[:100], X))
+    return all(np.isin(X[rows], (0, 1)).all() for rows in gen_batches(len(X), 1000))
 
 
 def _offset(scores, weights, contamination):
@@ -125,7 +125,7 @@ class BaseAutoencoder(
         """Return the share of training in which the KL term is warmed up."""
         raise NotImplementedError
 
-    def _finish(self, X, Z, weights, seed):
+    def _finish(self, X, weights, seed):
         """Set the fitted attributes that only this estimator has, from training rows."""
         raise NotImplementedError
 
@@ -231,10 +231,10 @@ class BaseAutoencoder(
             is_last = len(history.losses) == plan.max_iter
             return epochs.end(lambda: self._attributes(frozen(), table, history), is_last)
 
-        Z = table.forward(X)
         module, history = _engine.fit(
             lambda: self._model_class(**config),
-            Z,
+            X,
+            table.forward,
             weights,
             plan,
             n_held_out=n_held_out,
@@ -246,7 +246,7 @@ class BaseAutoencoder(
         )
         attributes = self._attributes(module, table, history)
         vars(self).update(attributes)
-        self._set_offset(X, Z, weights, seeds[4])
+        self._set_offset(X, weights, seeds[4])
         epochs.close(attributes)
 
     def _model_config(self, X):
@@ -320,17 +320,17 @@ class BaseAutoencoder(
             attributes |= {"validation_scores_": scores, "best_validation_score_": max(scores)}
         return attributes
 
-    def _set_offset(self, X, Z, weights, seed):
+    def _set_offset(self, X, weights, seed):
         """Set what is read from the scores of training rows: of a part where they are many."""
         n_draws = self.module_.config.get("n_draws", 1)
         n_weights = _engine.n_weights(self.module_)
         n_rows = _defaults.rows_for_offset(len(X), self.n_iter_, n_draws, n_weights)
         if n_rows < len(X):
             rows = np.random.default_rng(seed).choice(len(X), n_rows, replace=False)
-            X, Z, weights = X[rows], Z[rows], None if weights is None else weights[rows]
-        self._finish(X, Z, weights, seed)
+            X, weights = X[rows], None if weights is None else weights[rows]
+        self._finish(X, weights, seed)
         weights = np.ones(len(X)) if weights is None else weights
-        self.offset_ = float(_offset(self._score("score", X, Z), weights, self.contamination))
+        self.offset_ = float(_offset(self._score("score", X), weights, self.contamination))
 
     # -------------------------------------------------------------------------------- applying
 
@@ -346,18 +346,18 @@ class BaseAutoencoder(
         )
         return np.asarray(X, dtype=X.dtype.newbyteorder("="))
 
-    def _run(self, verb, Z):
-        """Apply a method of the module to rows or codes, computing in their dtype."""
-        module = _engine.in_dtype(Z.dtype, self.module_, self._twin)
-        return _engine.run(module, verb, Z, self.device)
+    def _run(self, verb, X):
+        """Apply a method of the module to validated rows, computing in their dtype."""
+        module = _engine.in_dtype(X.dtype, self.module_, self._twin)
+        return _engine.run(module, verb, X, self._table.forward, self.device)
 
-    def _score(self, verb, X, Z):
-        """Return a log-density of validated rows X, which are Z in working units."""
-        scores = self._run(verb, Z)
+    def _score(self, verb, X):
+        """Return a log-density of validated rows in the units of the data."""
+        scores = self._run(verb, X)
         lost = ~np.isfinite(scores)
-        if Z.dtype == np.float32 and lost.any():
+        if X.dtype == np.float32 and lost.any():
             # The square of a far value overflows.
-            scores[lost] = self._run(verb, Z[lost].astype(np.float64))
+            scores[lost] = self._run(verb, X[lost].astype(np.float64))
         return scores + self._table.log_jacobian(X)
 
     def transform(self, X):
@@ -373,8 +373,7 @@ class BaseAutoencoder(
         Z : ndarray of shape (n_samples, n_components)
             E[z | x], without noise, in the dtype of X (float32 or float64).
         """
-        X = self._validated(X)
-        return self._run("encode", self._table.forward(X))
+        return self._run("encode", self._validated(X))
 
     def inverse_transform(self, X):
         """Map codes back to rows.
@@ -397,7 +396,8 @@ class BaseAutoencoder(
                 f"X has {X.shape[1]} columns, but inverse_transform of {type(self).__name__} "
                 f"takes codes of n_components={self._n_features_out}."
             )
-        return self._table.backward(self._run("decode", X))
+        module = _engine.in_dtype(X.dtype, self.module_, self._twin)
+        return self._table.backward(_engine.run(module, "decode", X, device=self.device))
 
     def score(self, X, y=None, sample_weight=None):
         """Return the mean of `score_samples`.

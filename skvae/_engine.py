@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any, TypeVar
 
@@ -18,7 +18,8 @@ import torch
 from numpy.typing import NDArray
 
 from ._models import LatentModel, resolve_likelihood
-from ._training import History, Plan, Rows, train
+from ._rows import BlockRows, Part, Rows, shuffled
+from ._training import History, Plan, train
 from .likelihoods import Likelihood
 
 # After torch has run a parallel region, a forked child that enters one hangs (its OpenMP pool
@@ -29,8 +30,12 @@ if hasattr(os, "register_at_fork"):
 # Multiplications in a step from which "auto" takes the accelerator. A guess until it is measured:
 # launching the few dozen kernels of a step takes about as long as a CPU core needs for these.
 WORTH_AN_ACCELERATOR = 100_000_000
+# Rows larger than this are not copied into memory for training, but read block by block.
+IN_MEMORY_BYTES = 2**26
+# Rows from which a mean is taken.
+MANY_ROWS = 10_000
 # Bytes that the intermediate results of a batch may take when a method runs over rows.
-BATCH_BYTES = 2**26
+BATCH_BYTES = 2**25
 
 
 def as_array(X: Any) -> Any:
@@ -106,15 +111,22 @@ def _shielded(device: torch.device) -> Iterator[None]:
     with (
         torch.inference_mode(False),
         torch.enable_grad(),
-        torch.autocast(device.type, enabled=False),
+        _full_precision(device),
     ):
         yield
 
 
 @contextmanager
 def _inferring(device: torch.device) -> Iterator[None]:
-    with torch.inference_mode(), torch.autocast(device.type, enabled=False):
+    with torch.inference_mode(), _full_precision(device):
         yield
+
+
+def _full_precision(device: torch.device) -> AbstractContextManager[None]:
+    """Switch the caller's autocast off; making that context takes a tenth of scoring a row."""
+    if torch.is_autocast_enabled(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return nullcontext()
 
 
 # ----------------------------------------------------------------------------------------- fit
@@ -123,8 +135,9 @@ def _inferring(device: torch.device) -> Iterator[None]:
 def unsupported(likelihood: LikelihoodParameter, X: NDArray) -> float | None:
     """Return a value of X outside the likelihood's support, None where there is none."""
     accepts = resolve_likelihood(likelihood).accepts
-    for start in range(0, len(X), 2**16):
-        x = torch.from_numpy(np.array(X[start : start + 2**16]))
+    size = max(1, BATCH_BYTES // (8 * X[0].nbytes))
+    for start in range(0, len(X), size):
+        x = torch.from_numpy(np.array(X[start : start + size]))
         refused = x[~accepts(x)]
         if len(refused):
             return refused[0].item()
@@ -137,11 +150,6 @@ def describe(likelihood: LikelihoodParameter) -> tuple[str, bool]:
     return resolved.support, resolved.continuous
 
 
-def n_params(likelihood: LikelihoodParameter) -> int:
-    """Return the number of tensors that a likelihood takes from the decoder."""
-    return resolve_likelihood(likelihood).n_params
-
-
 def n_weights(module: LatentModel) -> int:
     """Return the number of trained numbers."""
     return sum(p.numel() for p in module.parameters())
@@ -149,7 +157,8 @@ def n_weights(module: LatentModel) -> int:
 
 def fit(
     build: Callable[[], LatentModel],
-    Z: NDArray,
+    X: NDArray,
+    forward: Callable[[NDArray], NDArray],
     sample_weight: NDArray | None,
     plan: Plan,
     *,
@@ -160,29 +169,81 @@ def fit(
     start: LatentModel | None,
     report: Callable[[History, Callable[[], LatentModel]], bool],
 ) -> tuple[LatentModel, History]:
-    """Train a model on rows in working units and return it, on the CPU in eval mode.
+    """Train a model on rows of X, which `forward` brings to working units.
 
-    It starts from the weights of `start` if that is given. `report` gets what happened so far
-    and a function that returns a frozen copy of the model, once an epoch.
+    The model is returned on the CPU in eval mode. It starts from the weights of `start` if that
+    is given. `report` gets what happened so far and a function that returns a frozen copy of the
+    model, once an epoch.
     """
-    torch_dtype = getattr(torch, dtype)
-    with _shielded(torch.device("cpu")):
+    torch_dtype, cpu = getattr(torch, dtype), torch.device("cpu")
+    with _shielded(cpu):
         model = on_cpu(build).to(torch_dtype)
-        work = 3 * plan.batch_size * n_weights(model)
-        where = resolve_device(device, work)
-        x = _tensor(Z, torch_dtype)
-        mean = np.average(Z, axis=0, weights=sample_weight)
-        start_at = torch.from_numpy(mean).to(torch_dtype)
-        on_cpu(lambda: model.initialize(_generator(seeds[0]), start_at))
+        where = resolve_device(device, 3 * plan.batch_size * n_weights(model))
+        read = _reader(X, forward, sample_weight, torch_dtype, where)
+        rows = _split(X, read, n_held_out, _generator(seeds[1]))
+        mean = _mean(rows.some(MANY_ROWS))
+        on_cpu(lambda: model.initialize(_generator(seeds[0]), mean))
         if start is not None:
             model.start_from(start)
-        rows = _split(x, sample_weight, n_held_out, _generator(seeds[1]))
     with _shielded(where):
-        model, rows = model.to(where), _to(rows, where)
+        model = model.to(where)
         generators = (_generator(seeds[1]), _generator(seeds[2], where))
         finished = partial(_finished, model, rows, seeds[2])
         history = train(model, rows, plan, generators, lambda history: report(history, finished))
         return finished(), history
+
+
+def _reader(
+    X: NDArray,
+    forward: Callable[[NDArray], NDArray],
+    sample_weight: NDArray | None,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> Callable[[torch.Tensor], Part]:
+    """Return the function that brings rows of X with given indices to the device."""
+    weight = None
+    if sample_weight is not None:
+        weight = torch.from_numpy(sample_weight / sample_weight.mean()).to(dtype)[:, None]
+
+    def read(indices: torch.Tensor) -> Part:
+        x = _finite(torch.from_numpy(forward(X[indices.numpy()])).to(dtype)).to(device)
+        return Part(x, None if weight is None else weight[indices].to(device))
+
+    return read
+
+
+def _finite(x: torch.Tensor) -> torch.Tensor:
+    """Return x; a value too large for its dtype is an error."""
+    if not torch.isfinite(x.sum()) and not torch.isfinite(x).all():
+        column = int(torch.nonzero(~torch.isfinite(x))[0, 1])
+        name = str(x.dtype).removeprefix("torch.")
+        raise ValueError(
+            f"Column {column} of X has values too large for dtype({name!r}); use "
+            "scaling='standard', or dtype='float64'."
+        )
+    return x
+
+
+def _split(
+    X: NDArray,
+    read: Callable[[torch.Tensor], Part],
+    n_held_out: int,
+    generator: torch.Generator,
+) -> Rows:
+    """Hold rows out, and decide whether the others are kept in memory."""
+    order = shuffled(len(X), generator)
+    if X.nbytes > IN_MEMORY_BYTES:
+        is_held_out = torch.zeros(len(X), dtype=torch.bool, device="cpu")
+        is_held_out[order[:n_held_out]] = True
+        return BlockRows(read, is_held_out, X[0].nbytes)
+    return Rows(read(order[n_held_out:].sort()[0]), read(order[:n_held_out]))
+
+
+def _mean(part: Part) -> torch.Tensor:
+    """Return the (weighted) mean of rows, on the CPU."""
+    x, weight = part
+    mean = x.mean(0) if weight is None else (x * weight).sum(0) / weight.sum()
+    return mean.cpu()
 
 
 # Held-out rows from which a value for each feature is estimated, else one for all of them.
@@ -195,52 +256,27 @@ def _finished(model: LatentModel, rows: Rows, seed: int) -> LatentModel:
     The error on training rows is too small: with it, new rows would look unlikely. Few held-out
     rows tell by how much, on the mean of the features.
     """
-    model, rows = frozen(model), _to(rows, torch.device("cpu"))
+    model = frozen(model)
+    held_out = _to_cpu(rows.held_out)
     with _inferring(torch.device("cpu")):
-        if len(rows.held_out) < ENOUGH_ROWS:
-            model.fit_shared(*rows.part(rows.train[:10_000]), _generator(seed))
-        if len(rows.held_out):
+        if rows.n_held_out < ENOUGH_ROWS:
+            model.fit_shared(*_to_cpu(rows.some(MANY_ROWS)), _generator(seed))
+        if rows.n_held_out:
             learned = model.shared.clone()
-            model.fit_shared(*rows.part(rows.held_out), _generator(seed))
-        if 0 < len(rows.held_out) < ENOUGH_ROWS:
+            model.fit_shared(*held_out, _generator(seed))
+        if 0 < rows.n_held_out < ENOUGH_ROWS:
             growth = model.shared.mean(1, keepdim=True) / learned.mean(1, keepdim=True)
             model.shared.copy_(learned * growth)
     return model
 
 
-def _tensor(Z: NDArray, dtype: torch.dtype) -> torch.Tensor:
-    """Return a tensor with memory of its own; too large a value for the dtype is an error."""
-    x = torch.tensor(Z, dtype=dtype, device="cpu")
-    if not torch.isfinite(x).all():
-        column = int(torch.nonzero(~torch.isfinite(x))[0, 1])
-        name = str(dtype).removeprefix("torch.")
-        raise ValueError(
-            f"Column {column} of X has values too large for dtype({name!r}); use "
-            "scaling='standard', or dtype='float64'."
-        )
-    return x
-
-
-def _split(
-    x: torch.Tensor, sample_weight: NDArray | None, n_held_out: int, generator: torch.Generator
-) -> Rows:
-    weight = None
-    if sample_weight is not None:
-        weight = torch.from_numpy(sample_weight / sample_weight.mean()).to(x.dtype)[:, None]
-    if not n_held_out:
-        return Rows(x, weight, torch.arange(len(x), device="cpu"), torch.arange(0, device="cpu"))
-    order = torch.randperm(len(x), generator=generator, device="cpu")
-    return Rows(x, weight, order[n_held_out:], order[:n_held_out])
-
-
-def _to(rows: Rows, device: torch.device) -> Rows:
-    weight = None if rows.weight is None else rows.weight.to(device)
-    return Rows(rows.x.to(device), weight, rows.train.to(device), rows.held_out.to(device))
+def _to_cpu(part: Part) -> Part:
+    return Part(part.x.cpu(), None if part.weight is None else part.weight.cpu())
 
 
 def frozen(model: LatentModel) -> LatentModel:
     """Return a copy on the CPU in eval mode; its parameters own their memory."""
-    twin = on_cpu(lambda: type(model)(**model.config)).to(next(model.parameters()).dtype)
+    twin = on_cpu(lambda: type(model)(**model.config)).to(_dtype(model))
     twin.load_state_dict({k: v.detach().cpu().clone() for k, v in model.state_dict().items()})
     return twin.eval().requires_grad_(False)
 
@@ -255,7 +291,7 @@ def twin(module: LatentModel) -> LatentModel:
 
 
 def _dtype(module: LatentModel) -> torch.dtype:
-    return next(module.parameters()).dtype
+    return module.shared.dtype
 
 
 def in_dtype(dtype: np.typing.DTypeLike, *modules: LatentModel) -> LatentModel:
@@ -264,15 +300,26 @@ def in_dtype(dtype: np.typing.DTypeLike, *modules: LatentModel) -> LatentModel:
     return next(m for m in modules if _dtype(m) == wanted)
 
 
-def run(module: LatentModel, verb: str, X: NDArray, device: str = "cpu") -> NDArray:
-    """Apply a method of the module to rows, batch by batch; array in, array out."""
-    n_rows = max(1, BATCH_BYTES // (X.itemsize * module.breadth(verb)))
-    where = resolve_device(device, min(n_rows, len(X)) * module.breadth(verb))
+def run(
+    module: LatentModel,
+    verb: str,
+    X: NDArray,
+    forward: Callable[[NDArray], NDArray] = np.array,
+    device: str = "cpu",
+) -> NDArray:
+    """Apply a method of the module to rows, batch by batch; array in, array out.
+
+    `forward` brings rows to working units.
+    """
+    size = max(1, BATCH_BYTES // (X.itemsize * module.breadth(verb)))
+    where = resolve_device(device, min(size, len(X)) * module.breadth(verb))
     if where.type != "cpu":
         module = copy.deepcopy(module).to(where)
+    parts = []
     with _inferring(where):
-        x = torch.from_numpy(np.ascontiguousarray(X) if X.flags.writeable else np.array(X))
-        parts = [getattr(module, verb)(part.to(where)).cpu() for part in x.split(n_rows)]
+        for start in range(0, max(1, len(X)), size):
+            x = torch.from_numpy(forward(X[start : start + size])).to(where)
+            parts.append(getattr(module, verb)(x).cpu())
         return (parts[0].contiguous() if len(parts) == 1 else torch.cat(parts)).numpy()
 
 

@@ -179,7 +179,7 @@ class LatentModel(nn.Module):
 
     def breadth(self, verb: str) -> int:
         """Return about how many numbers a row needs at once in the method of this name."""
-        return 4 * max(len(bias) for net in (self.encoder, self.decoder) for bias in net.biases)
+        return 4 * max(self.encoder.width, self.decoder.width)
 
 
 class Autoencoder(LatentModel):
@@ -293,7 +293,7 @@ class VAE(LatentModel):
         return split_posterior(self.encoder(x))
 
     def encode(self, x: Tensor) -> Tensor:
-        return self.posterior(x)[0]
+        return self.encoder(x).chunk(2, -1)[0]
 
     def kl(self, x: Tensor) -> Tensor:
         """Return KL(q(z | x) || N(0, I)) by component in nats, (n_samples, n_components)."""

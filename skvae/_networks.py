@@ -61,6 +61,7 @@ class MLP(nn.Module):
     ):
         super().__init__()
         self.activation = ACTIVATIONS[activation]
+        self.width = max(sizes)
         self.biases = nn.ParameterList(torch.zeros(n) for n in sizes[1:])
         self.is_tied = tied is not None
         self.shares_weights = False  # whether another perceptron is tied to this one

@@ -3,9 +3,12 @@
 import numpy as np
 from scipy.special import ndtri
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils import gen_batches
 
 # Rows from which quantiles are taken, drawn at random where there are more.
 MAX_ROWS = 100_000
+# Bytes of X that are worked on at a time.
+PART_BYTES = 2**23
 
 
 class Table:
@@ -19,16 +22,15 @@ class Table:
         """Learn the map from X; `scaling` is "standard", "quantile" or None."""
         table = cls()
         table.scaling = scaling
-        with np.errstate(over="ignore", invalid="ignore"):
-            scaler = StandardScaler().fit(X, sample_weight=sample_weight)
-        _check_finite(scaler.scale_)
+        scaler = _fitted_scaler(X, sample_weight)
         table.center, table.scale = np.zeros(X.shape[1]), np.ones(X.shape[1])
         if scaling is not None:
             table.center = scaler.mean_
             table.scale = _scale_beside_spike(X, scaler.scale_, sample_weight, random_state)
         table.knots = None
         if scaling == "quantile":
-            table.knots = _normal_knots(table._standardize(X), sample_weight, random_state)
+            some, weights = _some_rows(X, sample_weight, random_state)
+            table.knots = _normal_knots(table._standardize(some), weights)
         return table
 
     @classmethod
@@ -74,13 +76,29 @@ class Table:
         return Z
 
 
-def _check_finite(scale):
-    if not np.isfinite(scale).all():
-        column = int(np.flatnonzero(~np.isfinite(scale))[0])
+def _fitted_scaler(X, sample_weight):
+    """Return a StandardScaler of X; it reads a large X in parts, since it makes copies."""
+    scaler = StandardScaler()
+    with np.errstate(over="ignore", invalid="ignore"):
+        for rows in gen_batches(len(X), max(1, PART_BYTES // X[0].nbytes)):
+            weights = None if sample_weight is None else sample_weight[rows]
+            scaler.partial_fit(X[rows], sample_weight=weights)
+    if not np.isfinite(scaler.scale_).all():
+        column = int(np.flatnonzero(~np.isfinite(scaler.scale_))[0])
         raise ValueError(
             f"Column {column} of X has values too large for its variance to be a finite float64; "
             "rescale it."
         )
+    return scaler
+
+
+def _some_rows(X, sample_weight, random_state):
+    """Return X and the weights, or random rows of them where they are many."""
+    n_rows = min(MAX_ROWS, max(1000, 2 * PART_BYTES // X[0].nbytes))
+    if len(X) <= n_rows:
+        return X, sample_weight
+    rows = np.sort(np.random.RandomState(random_state).permutation(len(X))[:n_rows])
+    return X[rows], None if sample_weight is None else sample_weight[rows]
 
 
 def _scale_beside_spike(X, scale, sample_weight, random_state):
@@ -90,6 +108,7 @@ def _scale_beside_spike(X, scale, sample_weight, random_state):
     column would else lie hundreds of deviations off, and outweigh all other columns: a pixel that
     is almost always white, a flag that is almost never set.
     """
+    X, sample_weight = _some_rows(X, sample_weight, random_state)
     some = np.random.RandomState(random_state).permutation(len(X))[:1000]
     spike = np.median(X[some], axis=0)
     scale = scale.copy()
@@ -103,15 +122,12 @@ def _scale_beside_spike(X, scale, sample_weight, random_state):
     return scale
 
 
-def _normal_knots(X, sample_weight, random_state):
+def _normal_knots(X, sample_weight):
     """Return for each column the (x, z) between which the map to a normal is linear."""
     weighted = {}
     if sample_weight is not None:
         X, sample_weight = X[sample_weight > 0], sample_weight[sample_weight > 0]
         weighted = {"weights": sample_weight, "method": "inverted_cdf"}
-    if len(X) > MAX_ROWS:
-        p = None if sample_weight is None else sample_weight / sample_weight.sum()
-        X, weighted = X[np.random.RandomState(random_state).choice(len(X), MAX_ROWS, p=p)], {}
     shares = np.linspace(0, 1, int(np.clip(len(X) // 30, min(10, len(X)), 1000)))
     # The extreme rows stand for 1 / n of the probability, not for none of it.
     levels = ndtri(np.clip(shares, 0.5 / len(X), 1 - 0.5 / len(X)))

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 from torch import Generator, Tensor, nn
 
 from ._models import LatentModel
+from ._rows import Part, Rows
 
 
 @dataclass(frozen=True)
@@ -35,24 +36,6 @@ class History:
 
     losses: list[float] = field(default_factory=list)
     validation_losses: list[float] = field(default_factory=list)
-
-
-@dataclass
-class Rows:
-    """The rows to learn from and those held out, indices into x.
-
-    Weights have shape (n_samples, 1) and mean 1.
-    """
-
-    x: Tensor
-    weight: Tensor | None
-    train: Tensor
-    held_out: Tensor
-
-    def part(self, indices: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the rows with these indices, and their weights if there are any."""
-        weight = None if self.weight is None else self.weight.index_select(0, indices)
-        return self.x.index_select(0, indices), weight
 
 
 class DivergedError(ValueError):
@@ -140,25 +123,18 @@ def cosine(step: int, n_steps: int, n_rising: int) -> float:
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share))
 
 
-def in_batches(rows: Rows, batch_size: int, generator: Generator) -> Iterator[Tensor]:
-    """Yield indices of the training rows in a new order; the last batch may be short."""
-    order = torch.randperm(len(rows.train), generator=generator, device=generator.device)
-    yield from rows.train[order.to(rows.train.device)].split(batch_size)
-
-
 def total(objective: Tensor, weight: Tensor | None) -> Tensor:
     """Return the (weighted) sum over rows."""
     return objective.sum() if weight is None else objective @ weight[:, 0]
 
 
-def evaluate(model: LatentModel, rows: Rows, batch_size: int, seed: int) -> float:
+def evaluate(model: LatentModel, held_out: Part, batch_size: int, seed: int) -> float:
     """Return the mean loss of the held-out rows, with the same noise in every epoch."""
-    generator = Generator(rows.x.device).manual_seed(seed)
-    gain = rows.x.new_zeros(())
-    for part in rows.held_out.split(8 * batch_size):
-        x, weight = rows.part(part)
+    generator = Generator(held_out.x.device).manual_seed(seed)
+    gain = held_out.x.new_zeros(())
+    for x, weight in held_out.split(8 * batch_size):
         gain += total(model.objective(x, generator, 1.0)[0], weight)
-    return -gain.item() / len(rows.held_out)
+    return -gain.item() / len(held_out.x)
 
 
 def run_epoch(
@@ -171,17 +147,17 @@ def run_epoch(
 ) -> float:
     """Take one step a batch; return the mean loss of the training rows."""
     shuffle, noise = generators
-    per_epoch = math.ceil(len(rows.train) / plan.batch_size)
+    per_epoch = math.ceil(rows.n_train / plan.batch_size)
     n_steps = plan.max_iter * per_epoch
     n_rising, n_warm = min(100, n_steps // 20), plan.warmup * n_steps
-    gain = rows.x.new_zeros(())
-    for step, part in enumerate(in_batches(rows, plan.batch_size, shuffle), epoch * per_epoch):
-        x, weight = rows.part(part)
+    gain = optimizer.flat.new_zeros(())
+    batches = rows.batches(plan.batch_size, shuffle)
+    for step, (x, weight) in enumerate(batches, epoch * per_epoch):
         objective, backward = model.objective(x, noise, min(1.0, step / n_warm) if n_warm else 1.0)
         backward(weight)
         optimizer.step(plan.learning_rate * cosine(step, n_steps, n_rising))
         gain += total(objective, weight)
-    return -gain.item() / len(rows.train)
+    return -gain.item() / rows.n_train
 
 
 @torch.no_grad()
@@ -207,13 +183,13 @@ def train(
                     f"(now {plan.learning_rate}), or look for extreme values in X."
                 )
             history.losses.append(loss)
-            if len(rows.held_out):
+            if rows.n_held_out:
                 seed = generators[1].initial_seed()
-                loss = evaluate(model, rows, plan.batch_size, seed)
+                loss = evaluate(model, rows.held_out, plan.batch_size, seed)
                 history.validation_losses.append(loss)
             # While the weight of the KL term rises, the loss cannot tell progress.
             if epoch + 1 >= plan.warmup * plan.max_iter:
-                progress.update(loss, keep=len(rows.held_out) > 0)
+                progress.update(loss, keep=rows.n_held_out > 0)
             if report(history) or progress.epochs_without >= plan.patience:
                 break
     except KeyboardInterrupt:

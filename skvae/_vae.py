@@ -203,9 +203,9 @@ class VAETransformer(BaseAutoencoder):
     def _training_parameters(self):
         return {"warmup": float(self.warmup_fraction)}
 
-    def _finish(self, X, Z, weights, seed):
-        spread = self._run("encode", Z).var(axis=0)
-        self.kl_per_component_ = np.average(self._run("kl", Z), axis=0, weights=weights)
+    def _finish(self, X, weights, seed):
+        spread = self._run("encode", X).var(axis=0)
+        self.kl_per_component_ = np.average(self._run("kl", X), axis=0, weights=weights)
         self.n_active_components_ = int((spread > ACTIVE_VARIANCE).sum())
         if not self.n_active_components_:
             warnings.warn(
@@ -235,8 +235,7 @@ class VAETransformer(BaseAutoencoder):
         log_prob : ndarray of shape (n_samples,)
             log p(x) in nats, in the units of X; float64.
         """
-        X = self._validated(X)
-        return self._score("score", X, self._table.forward(X))
+        return self._score("score", self._validated(X))
 
     def elbo(self, X):
         """Estimate the evidence lower bound of each row, with beta = 1.
@@ -252,8 +251,7 @@ class VAETransformer(BaseAutoencoder):
             E_q[log p(x | z)] - KL(q(z | x) || N(0, I)) in nats, in the units of X; float64. Up to
             the error of both estimates, at most `score_samples` of the same row.
         """
-        X = self._validated(X)
-        return self._score("elbo", X, self._table.forward(X))
+        return self._score("elbo", self._validated(X))
 
 
 VAETransformer.__module__ = "skvae"  # the name under which it is pickled, wherever the file goes

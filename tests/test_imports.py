@@ -23,7 +23,7 @@ SKLEARN_FILES = {
     "_version",
 }
 # The files of the torch side, from the top down: each may import those after it.
-TORCH_FILES = ["_engine", "_training", "_models", "_networks", "likelihoods"]
+TORCH_FILES = ["_engine", "_training", "_rows", "_models", "_networks", "likelihoods"]
 ALLOWED = {
     "__init__": {"_autoencoder", "_vae", "_version", "likelihoods"},
     "_autoencoder": SKLEARN_SIDE | {"_base", "_latent", "_models", "_validation"},
@@ -37,8 +37,9 @@ ALLOWED = {
     "_progress": {"sklearn"},
     "_defaults": {"numpy"},
     "_version": set(),
-    "_engine": {"numpy", "torch", "_training", "_models", "likelihoods"},
-    "_training": {"torch", "_models"},
+    "_engine": {"numpy", "torch", "_training", "_rows", "_models", "likelihoods"},
+    "_training": {"torch", "_models", "_rows"},
+    "_rows": {"torch"},
     "_models": {"torch", "_networks", "likelihoods"},
     "_networks": {"torch"},
     "likelihoods": {"torch"},

@@ -11,24 +11,12 @@ from helpers import make_rows, quick
 from sklearn.exceptions import NotFittedError
 
 from skvae import AutoencoderTransformer, VAETransformer
-from skvae._training import Progress, Rows, cosine, in_batches
+from skvae._training import Progress, cosine
 
 
 def outputs(model, X):
     codes = model.transform(X)
     return codes, model.inverse_transform(codes), model.score_samples(X), model.sample(3)
-
-
-@pytest.mark.parametrize("n_samples", [2, 15, 16, 17, 33, 48])
-def test_every_row_is_in_one_batch_of_an_epoch(n_samples):
-    rows = Rows(torch.zeros(n_samples, 1), None, torch.arange(n_samples), torch.arange(0))
-    generator = torch.Generator().manual_seed(0)
-    first, second = ([*in_batches(rows, 16, generator)] for _ in range(2))
-    for batches in (first, second):
-        assert torch.cat(batches).sort().values.tolist() == list(range(n_samples))
-        assert max(map(len, batches)) <= 16
-    if n_samples > 2:
-        assert not torch.equal(torch.cat(first), torch.cat(second))
 
 
 @pytest.mark.parametrize("n_samples", [16, 17, 33])

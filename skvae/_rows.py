@@ -1,0 +1,96 @@
+"""Where the batches come from: rows in memory, or read block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Generator, Tensor
+
+# Bytes of a block, which is read in one go, and of a buffer, in which blocks are mixed.
+BLOCK_BYTES, BUFFER_BYTES = 2**16, 2**23
+
+
+class Part(NamedTuple):
+    """Some rows in working units, and their weights: None or of shape (n_samples, 1)."""
+
+    x: Tensor
+    weight: Tensor | None
+
+    def take(self, indices: Tensor) -> Part:
+        """Return the rows with these indices."""
+        weight = None if self.weight is None else self.weight.index_select(0, indices)
+        return Part(self.x.index_select(0, indices), weight)
+
+    def split(self, size: int) -> Iterator[Part]:
+        """Yield the rows in order, this many at a time; the last part may be short."""
+        for start in range(0, len(self.x), size):
+            rows = slice(start, start + size)
+            yield Part(self.x[rows], None if self.weight is None else self.weight[rows])
+
+    def join(self, other: Part) -> Part:
+        """Return these rows and then the others."""
+        pairs = zip(self, other, strict=True)
+        return Part(*(None if a is None or b is None else torch.cat([a, b]) for a, b in pairs))
+
+
+def shuffled(n: int, generator: Generator) -> Tensor:
+    """Return a random order of n things, on the CPU."""
+    return torch.randperm(n, generator=generator, device="cpu")
+
+
+class Rows:
+    """Rows to learn from, in memory, and rows held out."""
+
+    def __init__(self, train: Part, held_out: Part):
+        self.train, self.held_out = train, held_out
+        self.n_train, self.n_held_out = len(train.x), len(held_out.x)
+
+    def batches(self, size: int, generator: Generator) -> Iterator[Part]:
+        """Yield the training rows in a new order; the last batch may be short."""
+        order = shuffled(self.n_train, generator).to(self.train.x.device)
+        for indices in order.split(size):
+            yield self.train.take(indices)
+
+    def some(self, n: int) -> Part:
+        """Return the first n training rows."""
+        return next(self.train.split(n))
+
+
+class BlockRows(Rows):
+    """Rows that stay where they are, in an array or a file, and are read as they are needed.
+
+    Blocks of neighbours are read in random order into a buffer, and mixed in it: reading each
+    row for itself would take twenty times as long. `read` maps indices to rows; those of
+    `is_held_out` are left out.
+    """
+
+    def __init__(self, read: Callable[[Tensor], Part], is_held_out: Tensor, row_bytes: int):
+        self.read, self.is_held_out = read, is_held_out
+        self.held_out = read(is_held_out.nonzero()[:, 0])
+        self.n_held_out = len(self.held_out.x)
+        self.n_train = len(is_held_out) - self.n_held_out
+        self.block = max(1, BLOCK_BYTES // row_bytes)
+        self.n_blocks = max(1, BUFFER_BYTES // (self.block * row_bytes))
+
+    def batches(self, size: int, generator: Generator) -> Iterator[Part]:
+        left = None
+        for buffer in self._buffers(generator):
+            rows = buffer if left is None else left.join(buffer)
+            *full, left = rows.split(size)
+            yield from full
+        if left is not None:
+            yield left
+
+    def _buffers(self, generator: Generator) -> Iterator[Part]:
+        starts = self.block * shuffled(-(-len(self.is_held_out) // self.block), generator)
+        for some in starts.split(self.n_blocks):
+            indices = (some[:, None] + torch.arange(self.block, device="cpu")).flatten()
+            indices = indices[indices < len(self.is_held_out)]
+            rows = self.read(indices[~self.is_held_out[indices]])
+            yield rows.take(shuffled(len(rows.x), generator).to(rows.x.device))
+
+    def some(self, n: int) -> Part:
+        train = (~self.is_held_out).nonzero()[:, 0]
+        return self.read(train[torch.linspace(0, len(train) - 1, min(n, len(train))).long()])

@@ -1,0 +1,83 @@
+"""Batches: each training row once an epoch, from memory and from blocks that are read."""
+
+import numpy as np
+import pytest
+import torch
+from helpers import make_rows, quick
+
+from skvae import _engine, _rows
+from skvae._rows import BlockRows, Part, Rows
+
+
+def in_memory(n_samples, n_held_out):
+    x = torch.arange(float(n_samples))[:, None]
+    return Rows(Part(x[n_held_out:], x[n_held_out:] + 1), Part(x[:n_held_out], None))
+
+
+def in_blocks(n_samples, n_held_out, read=None):
+    x = torch.arange(float(n_samples))[:, None]
+    whole = Part(x, x + 1)
+    rows = BlockRows(read or whole.take, torch.arange(n_samples) < n_held_out, row_bytes=4)
+    rows.block, rows.n_blocks = 7, 3
+    return rows
+
+
+@pytest.fixture(params=[in_memory, in_blocks])
+def make(request):
+    return request.param
+
+
+@pytest.mark.parametrize("n_samples", [4, 17, 18, 35, 50, 501])
+def test_every_training_row_is_in_one_batch_of_an_epoch(make, n_samples):
+    rows, generator = make(n_samples, 2), torch.Generator().manual_seed(0)
+    epochs = [[*rows.batches(16, generator)] for _ in range(2)]
+    for batches in epochs:
+        sizes = [len(batch.x) for batch in batches]
+        assert sizes[:-1] == [16] * (len(sizes) - 1)
+        x = torch.cat([batch.x for batch in batches])
+        assert x.flatten().sort().values.tolist() == list(range(2, n_samples))
+        assert torch.equal(torch.cat([batch.weight for batch in batches]), x + 1)
+    if n_samples > 4:
+        first, second = (torch.cat([batch.x for batch in batches]) for batches in epochs)
+        assert not torch.equal(first, second)
+
+
+def test_blocks_are_mixed_and_come_in_another_order_each_epoch():
+    rows, generator = in_blocks(1000, 0), torch.Generator().manual_seed(0)
+    batch = next(rows.batches(20, generator)).x.flatten()
+    # A batch comes from up to three blocks of seven rows, and not in their order.
+    assert 1 < len(set((batch // 7).int().tolist()))
+    assert not torch.equal(batch, batch.sort().values)
+
+
+def test_no_more_is_read_at_once_than_a_buffer_holds():
+    read, x = [], torch.zeros(1000, 1)
+
+    def count(indices):
+        read.append(len(indices))
+        return Part(x.index_select(0, indices), None)
+
+    for _ in in_blocks(1000, 10, count).batches(16, torch.Generator()):
+        pass
+    assert max(read) <= 21
+    assert sum(read) == 1000
+
+
+def test_a_fit_from_blocks_is_as_good_as_one_from_memory(Estimator, monkeypatch, tmp_path):
+    X, held_out = np.split(make_rows(3500, 6).astype(np.float32), [3000])
+    expected = quick(Estimator, max_iter=20).fit(X).score(held_out)
+    monkeypatch.setattr(_engine, "IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr(_rows, "BLOCK_BYTES", 256)
+    monkeypatch.setattr(_rows, "BUFFER_BYTES", 2**13)
+    X.tofile(tmp_path / "rows")
+    mapped = np.memmap(tmp_path / "rows", np.float32, "r", shape=X.shape)
+    from_blocks = quick(Estimator, max_iter=20).fit(mapped).score(held_out)
+    assert from_blocks == pytest.approx(expected, abs=0.25)
+
+
+def test_weights_stay_with_their_rows_in_blocks(Estimator, monkeypatch):
+    monkeypatch.setattr(_engine, "IN_MEMORY_BYTES", 0)
+    X = np.vstack([make_rows(300, 3), 50 + make_rows(300, 3, seed=1)])
+    weights = np.repeat([1.0, 0.0], 300)
+    model = quick(Estimator, max_iter=20).fit(X, sample_weight=weights)
+    assert model.score(X[:300]) > model.score(X[300:]) + 5
