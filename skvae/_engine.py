@@ -7,15 +7,16 @@ plain value, or a trained module, which rests on the CPU in eval mode.
 from __future__ import annotations
 
 import copy
+import functools
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from ._models import LatentModel, resolve_likelihood
 from ._rows import BlockRows, Part, Rows, shuffled
@@ -30,6 +31,8 @@ if hasattr(os, "register_at_fork"):
 # Multiplications in a step from which "auto" takes the accelerator. A guess until it is measured:
 # launching the few dozen kernels of a step takes about as long as a CPU core needs for these.
 WORTH_AN_ACCELERATOR = 100_000_000
+# Multiplications in a step from which a second thread pays.
+WORTH_MANY_THREADS = 30_000_000
 # Rows larger than this are not copied into memory for training, but read block by block.
 IN_MEMORY_BYTES = 2**26
 # Rows from which a mean is taken.
@@ -99,6 +102,22 @@ def on_cpu(make: Callable[[], Made]) -> Made:
     """Return what `make` makes, tensors without a device on the CPU."""
     with torch.device("cpu"):
         return make()
+
+
+@functools.cache
+def _thread_pools() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def _threads(work: float) -> AbstractContextManager[object]:
+    """Limit a step of so many multiplications to one thread where a second does not pay.
+
+    The limit holds for the calling thread and is lifted after; `set_num_threads` would leak.
+    """
+    # Also initialises torch's settings of this thread, which would else override the limit.
+    if torch.get_num_threads() == 1 or work > WORTH_MANY_THREADS:
+        return nullcontext()
+    return _thread_pools().limit(limits=1)
 
 
 @contextmanager
@@ -178,17 +197,18 @@ def fit(
     torch_dtype, cpu = getattr(torch, dtype), torch.device("cpu")
     with _shielded(cpu):
         model = on_cpu(build).to(torch_dtype)
-        where = resolve_device(device, 3 * plan.batch_size * n_weights(model))
+        work = 3.0 * plan.batch_size * n_weights(model)
+        where = resolve_device(device, work)
         read = _reader(X, forward, sample_weight, torch_dtype, where)
         rows = _split(X, read, n_held_out, _generator(seeds[1]))
         mean = _mean(rows.some(MANY_ROWS))
         on_cpu(lambda: model.initialize(_generator(seeds[0]), mean))
         if start is not None:
             model.start_from(start)
-    with _shielded(where):
+    with _shielded(where), _threads(work):
         model = model.to(where)
         generators = (_generator(seeds[1]), _generator(seeds[2], where))
-        finished = partial(_finished, model, rows, seeds[2])
+        finished = functools.partial(_finished, model, rows, seeds[2])
         history = train(model, rows, plan, generators, lambda history: report(history, finished))
         return finished(), history
 

@@ -39,7 +39,7 @@ class History:
 
 
 class DivergedError(ValueError):
-    """The loss is no longer a number."""
+    """The loss is no longer a number, or far above that of the untrained model."""
 
 
 class Adam:
@@ -137,6 +137,34 @@ def evaluate(model: LatentModel, held_out: Part, batch_size: int, seed: int) -> 
     return -gain.item() / len(held_out.x)
 
 
+class DivergenceCheck:
+    """Notes the loss of some rows before training, to tell a model that got worse."""
+
+    def __init__(self, model: LatentModel, part: Part, plan: Plan):
+        self.model, self.part, self.plan = model, part, plan
+        self.at_start = self._loss()
+
+    def _loss(self) -> float:
+        return evaluate(self.model, self.part, self.plan.batch_size, seed=0)
+
+    def finite(self, loss: float, epoch: int) -> None:
+        """Raise unless the loss of an epoch is a number."""
+        if not math.isfinite(loss):
+            raise self._error(f"loss is {loss} at epoch {epoch + 1}")
+
+    def better_than_at_start(self) -> None:
+        """Raise if the loss has grown by more than noise could."""
+        loss = self._loss()
+        if not loss <= self.at_start + 10 + abs(self.at_start):
+            raise self._error(f"loss grew from {self.at_start:.3g} to {loss:.3g}")
+
+    def _error(self, what: str) -> DivergedError:
+        return DivergedError(
+            f"training diverged: {what}. Lower learning_rate (now {self.plan.learning_rate}), or "
+            "look for extreme values in X."
+        )
+
+
 def run_epoch(
     model: LatentModel,
     rows: Rows,
@@ -173,15 +201,12 @@ def train(
     With held-out rows, the weights that are best on them are kept, else the last ones.
     """
     optimizer, history = Adam(model, plan.weight_decay, plan.batch_size), History()
+    check = DivergenceCheck(model, rows.some(1000), plan)
     progress = Progress(optimizer.flat, plan.tol)
     try:
         for epoch in range(plan.max_iter):
             loss = run_epoch(model, rows, plan, optimizer, epoch, generators)
-            if not math.isfinite(loss):
-                raise DivergedError(
-                    f"training diverged: loss is {loss} at epoch {epoch + 1}. Lower learning_rate "
-                    f"(now {plan.learning_rate}), or look for extreme values in X."
-                )
+            check.finite(loss, epoch)
             history.losses.append(loss)
             if rows.n_held_out:
                 seed = generators[1].initial_seed()
@@ -197,4 +222,5 @@ def train(
             raise
         warnings.warn("Training interrupted by user.", stacklevel=2)
     progress.restore()
+    check.better_than_at_start()
     return history

@@ -37,7 +37,7 @@ ALLOWED = {
     "_progress": {"sklearn"},
     "_defaults": {"numpy"},
     "_version": set(),
-    "_engine": {"numpy", "torch", "_training", "_rows", "_models", "likelihoods"},
+    "_engine": {"numpy", "torch", "threadpoolctl", "_training", "_rows", "_models", "likelihoods"},
     "_training": {"torch", "_models", "_rows"},
     "_rows": {"torch"},
     "_models": {"torch", "_networks", "likelihoods"},
