@@ -64,13 +64,14 @@ def test_checks_that_sklearn_runs_on_its_own_classes(Estimator, name):
 
 
 ARRAY_API = """
-import sys
-from sklearn.utils.estimator_checks import check_array_api_input
+import sys, warnings
+warnings.simplefilter("ignore")
+from sklearn.utils.estimator_checks import check_estimator
 import skvae
 estimator = getattr(skvae, sys.argv[1])(max_iter=3, random_state=0)
-check_array_api_input(
-    sys.argv[1], estimator, array_namespace="numpy", expect_only_array_outputs=False
-)
+for result in check_estimator(estimator, on_fail=None):
+    if result["check_name"] == "check_array_api_input":
+        print(result["status"], result["exception"])
 """
 
 
@@ -80,6 +81,9 @@ def test_array_api_dispatch_is_no_obstacle(Estimator):
         command, env=os.environ | {"SCIPY_ARRAY_API": "1"}, capture_output=True, timeout=120
     )
     assert done.returncode == 0, done.stderr.decode()
+    if not done.stdout:
+        pytest.skip("before 1.9 the suite has this check for array-API estimators only")
+    assert done.stdout.decode().startswith("passed"), done.stdout.decode()
 
 
 def test_a_transformer_and_an_outlier_detector_in_one(Estimator):
