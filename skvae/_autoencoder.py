@@ -199,6 +199,7 @@ class AutoencoderTransformer(BaseAutoencoder):
     def _finish(self, X, weights, seed):
         self.latent_density_ = None
         if self.latent_density is not None:
+            X, weights = _latent.some_rows(X, weights, seed)
             codes = self._run("encode", X).astype(np.float64)
             self.latent_density_ = _latent.fit(self.latent_density, codes, weights, seed)
 

@@ -322,7 +322,8 @@ class BaseAutoencoder(
 
     def _set_offset(self, X, weights, seed):
         """Set what is read from the scores of training rows: of a part where they are many."""
-        n_draws = self.module_.config.get("n_draws", 1)
+        # An autoencoder's row passes both networks once: as much as two draws.
+        n_draws = self.module_.config.get("n_draws", 2)
         n_weights = _engine.n_weights(self.module_)
         n_rows = _defaults.rows_for_offset(len(X), self.n_iter_, n_draws, n_weights)
         if n_rows < len(X):

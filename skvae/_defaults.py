@@ -47,9 +47,9 @@ def held_out(n_samples, fraction):
 def rows_for_offset(n_samples, n_epochs, n_draws, n_weights):
     """Return how many training rows to score for the threshold, from 256 to 100,000.
 
-    All of them, unless that costs more than a tenth of training (where a row costs about as much
-    as six draws) and more than a billion multiplications. 256 rows place a quantile of 10 %
+    All of them, unless that costs more than a twentieth of training (where a row costs about as
+    much as six draws) and more than 700 million multiplications. 256 rows place a quantile of 10 %
     to about 2 %.
     """
-    tenth_of_training = 0.1 * 6 * n_samples * n_epochs / n_draws
-    return min(n_samples, 100_000, int(max(256, tenth_of_training, 1e9 / (n_draws * n_weights))))
+    part_of_training = 0.05 * 6 * n_samples * n_epochs / n_draws
+    return min(n_samples, 100_000, int(max(256, part_of_training, 7e8 / (n_draws * n_weights))))

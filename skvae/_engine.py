@@ -35,8 +35,8 @@ WORTH_AN_ACCELERATOR = 100_000_000
 WORTH_MANY_THREADS = 30_000_000
 # Rows larger than this are not copied into memory for training, but read block by block.
 IN_MEMORY_BYTES = 2**26
-# Rows from which a mean is taken.
-MANY_ROWS = 10_000
+# Rows from which means of features are taken.
+MANY_ROWS = 2_000
 # Bytes that the intermediate results of a batch may take when a method runs over rows.
 BATCH_BYTES = 2**25
 
@@ -277,11 +277,11 @@ def _finished(model: LatentModel, rows: Rows, seed: int) -> LatentModel:
     rows tell by how much, on the mean of the features.
     """
     model = frozen(model)
-    held_out = _to_cpu(rows.held_out)
+    held_out = _to_cpu(next(rows.held_out.split(MANY_ROWS))) if rows.n_held_out else None
     with _inferring(torch.device("cpu")):
         if rows.n_held_out < ENOUGH_ROWS:
             model.fit_shared(*_to_cpu(rows.some(MANY_ROWS)), _generator(seed))
-        if rows.n_held_out:
+        if held_out:
             learned = model.shared.clone()
             model.fit_shared(*held_out, _generator(seed))
         if 0 < rows.n_held_out < ENOUGH_ROWS:

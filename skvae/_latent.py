@@ -11,19 +11,23 @@ from sklearn.utils.validation import has_fit_parameter
 MAX_ROWS = 2_000
 
 
+def some_rows(X, sample_weight, seed):
+    """Return X and the weights, or random rows of them where they are more than are needed."""
+    if len(X) <= MAX_ROWS:
+        return X, sample_weight
+    rows = np.random.RandomState(seed % 2**32).choice(len(X), MAX_ROWS, replace=False)
+    return X[rows], None if sample_weight is None else sample_weight[rows]
+
+
 def fit(density, Z, sample_weight, seed):
     """Return a density fitted to codes Z of shape (n_samples, n_components)."""
-    rng = np.random.RandomState(seed % 2**32)
-    if len(Z) > MAX_ROWS:
-        rows = rng.choice(len(Z), MAX_ROWS, replace=False)
-        Z = Z[rows]
-        sample_weight = None if sample_weight is None else sample_weight[rows]
     density = _seeded(_mixture(Z) if isinstance(density, str) else clone(density), seed)
     weights = {}
     if sample_weight is not None:
         if has_fit_parameter(density, "sample_weight"):
             weights = {"sample_weight": sample_weight}
         else:  # a mixture takes no weights: rows are repeated in proportion instead
+            rng = np.random.RandomState(seed % 2**32)
             Z = Z[rng.choice(len(Z), len(Z), p=sample_weight / sample_weight.sum())]
     # Codes are NumPy's, whatever X was; a mixture refuses to start under array-API dispatch.
     with config_context(array_api_dispatch=False):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
@@ -18,12 +18,19 @@ from torch.nn.functional import logsigmoid
 from ._networks import MLP
 from .likelihoods import LIKELIHOODS, Likelihood
 
-# How fast the shared vectors of a likelihood follow the batches: the weight of the newest.
-SHARED_RATE = 0.05
-
-
 # Takes the weights of rows, None or of shape (n_samples, 1), and sets the parameters' gradients.
 Backpropagate = Callable[[Tensor | None], None]
+
+
+class Moment(NamedTuple):
+    """Where training is.
+
+    warmth : what part of its weight the KL term has, rising from 0 to 1 in warm-up.
+    rate : by how much the likelihood's shared vectors follow the newest batch.
+    """
+
+    warmth: float = 1.0
+    rate: float = 1.0
 
 
 def resolve_likelihood(likelihood: str | type[Likelihood]) -> Likelihood:
@@ -134,12 +141,9 @@ class LatentModel(nn.Module):
         return self.likelihood.sample(*self.conditional(z), generator)
 
     def objective(
-        self, x: Tensor, generator: Generator, warmth: float
+        self, x: Tensor, generator: Generator, moment: Moment
     ) -> tuple[Tensor, Backpropagate]:
-        """Return what training maximises, a row each in nats, and its backward function.
-
-        `warmth` rises from 0 to 1 in warm-up.
-        """
+        """Return what training maximises, a row each in nats, and its backward function."""
         raise NotImplementedError
 
     def _log_prob(
@@ -164,7 +168,8 @@ class LatentModel(nn.Module):
 
     def fit_shared(self, x: Tensor, weight: Tensor | None, generator: Generator) -> None:
         """Set the shared vectors of the likelihood to what is most likely for these rows."""
-        self._follow(x, weight, self.conditional(self.posterior_draw(x, generator)), 1.0)
+        params = self.conditional(self.posterior_draw(x, generator))
+        self._follow(x, weight, params, 1.0)
 
     def _follow(
         self, x: Tensor, weight: Tensor | None, params: tuple[Tensor, ...], rate: float
@@ -229,7 +234,7 @@ class Autoencoder(LatentModel):
         return self.encode(x)
 
     def objective(
-        self, x: Tensor, generator: Generator, warmth: float
+        self, x: Tensor, generator: Generator, moment: Moment
     ) -> tuple[Tensor, Backpropagate]:
         noisy = x
         if self.noise:
@@ -285,6 +290,9 @@ class VAE(LatentModel):
 
     def initialize(self, generator: Generator, mean: Tensor) -> None:
         super().initialize(generator, mean)
+        # The decoder starts near the mean for all codes: what it makes of a random code is noise,
+        # and to suppress that where a feature hardly varies would cost half its hidden units.
+        self.decoder.weights[-1].data.mul_(0.01)
         n_draws, n_components = self.noise.shape
         self.noise.copy_(quasi_normal(n_draws, n_components, generator.initial_seed()))
 
@@ -304,21 +312,21 @@ class VAE(LatentModel):
         return loc + log_scale.exp() * torch.empty_like(loc).normal_(generator=generator)
 
     def objective(
-        self, x: Tensor, generator: Generator, warmth: float
+        self, x: Tensor, generator: Generator, moment: Moment
     ) -> tuple[Tensor, Backpropagate]:
         code, through_encoder = self.encoder.trace(x, to_input=False)
         noise = code.new_empty(len(x), self.noise.shape[1]).normal_(generator=generator)
         z, kl, through_posterior = reparametrize(code, noise)
         out, through_decoder = self.decoder.trace(z)
         log_prob, through_likelihood = self._log_prob(x, out)
-        kl_weight = self.beta * warmth
+        kl_weight = self.beta * moment.warmth
 
         def backward(weight: Tensor | None) -> None:
             weighted_kl = kl_weight if weight is None else kl_weight * weight
             grad_z = through_decoder(through_likelihood(weight))
             through_encoder(through_posterior(grad_z, weighted_kl))
             # Rybkin et al., "Simple and effective VAE training with calibrated decoders", 2021
-            self._follow(x, weight, self._parameters_of(out), SHARED_RATE)
+            self._follow(x, weight, self._parameters_of(out), moment.rate)
 
         return log_prob - kl_weight * kl, backward
 

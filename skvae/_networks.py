@@ -30,15 +30,19 @@ class Activation(NamedTuple):
 
 
 ACTIVATIONS = {
-    "relu": Activation(F.relu, lambda grad, x, y: aten.threshold_backward(grad, y, 0)),
+    "relu": Activation(F.relu, lambda grad, x, y: aten.threshold_backward.default(grad, y, 0)),
     "leaky_relu": Activation(
-        F.leaky_relu, lambda grad, x, y: aten.leaky_relu_backward(grad, x, 0.01, False)
+        F.leaky_relu, lambda grad, x, y: aten.leaky_relu_backward.default(grad, x, 0.01, False)
     ),
-    "elu": Activation(F.elu, lambda grad, x, y: aten.elu_backward(grad, 1, 1, 1, False, x)),
-    "silu": Activation(F.silu, lambda grad, x, y: aten.silu_backward(grad, x)),
-    "gelu": Activation(F.gelu, lambda grad, x, y: aten.gelu_backward(grad, x)),
-    "tanh": Activation(torch.tanh, lambda grad, x, y: aten.tanh_backward(grad, y)),
-    "sigmoid": Activation(torch.sigmoid, lambda grad, x, y: aten.sigmoid_backward(grad, y)),
+    "elu": Activation(
+        F.elu, lambda grad, x, y: aten.elu_backward.default(grad, 1, 1, 1, False, x)
+    ),
+    "silu": Activation(F.silu, lambda grad, x, y: aten.silu_backward.default(grad, x)),
+    "gelu": Activation(F.gelu, lambda grad, x, y: aten.gelu_backward.default(grad, x)),
+    "tanh": Activation(torch.tanh, lambda grad, x, y: aten.tanh_backward.default(grad, y)),
+    "sigmoid": Activation(
+        torch.sigmoid, lambda grad, x, y: aten.sigmoid_backward.default(grad, y)
+    ),
     "identity": Activation(lambda x: x, lambda grad, x, y: grad),
 }
 
@@ -95,14 +99,16 @@ class MLP(nn.Module):
         """
         matrices, before, after = self._matrices(), [x], [x]
         for weight, bias in zip(matrices[:-1], self._biases, strict=False):
-            before.append(F.linear(after[-1], weight, bias))
+            before.append(torch.addmm(bias, after[-1], weight.t()))
             after.append(self.activation.forward(before[-1]))
 
         def backward(grad: Tensor) -> Tensor:
             gradients = self._matrices(gradient)
             for i in reversed(range(len(matrices))):
-                # Tied weights have a gradient already when it is the encoder's turn.
-                gradients[i].addmm_(grad.t(), after[i], beta=int(self.shares_weights))
+                if self.shares_weights:  # the decoder, whose turn is first, has set a gradient
+                    gradients[i].addmm_(grad.t(), after[i])
+                else:
+                    torch.mm(grad.t(), after[i], out=gradients[i])
                 torch.sum(grad, 0, out=gradient(self._biases[i]))
                 if i or to_input:
                     grad = grad @ matrices[i]
@@ -110,7 +116,7 @@ class MLP(nn.Module):
                     grad = self.activation.backward(grad, before[i], after[i])
             return grad
 
-        return F.linear(after[-1], matrices[-1], self._biases[-1]), backward
+        return torch.addmm(self._biases[-1], after[-1], matrices[-1].t()), backward
 
     def _matrices(self, of: Callable[[Tensor], Tensor] = lambda weight: weight) -> list[Tensor]:
         """Return a function of each layer's weight, as a matrix of shape (n_out, n_in)."""

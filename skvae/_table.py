@@ -108,17 +108,18 @@ def _scale_beside_spike(X, scale, sample_weight, random_state):
     column would else lie hundreds of deviations off, and outweigh all other columns: a pixel that
     is almost always white, a flag that is almost never set.
     """
-    X, sample_weight = _some_rows(X, sample_weight, random_state)
     some = np.random.RandomState(random_state).permutation(len(X))[:1000]
     spike = np.median(X[some], axis=0)
+    columns = np.flatnonzero((X[some] == spike).mean(axis=0) > 0.45)
+    share, square = np.zeros((2, len(columns)))
+    weights = np.ones(len(X)) if sample_weight is None else sample_weight
+    for rows in gen_batches(len(X), max(1, PART_BYTES // X[0].nbytes)):
+        distance = X[rows][:, columns].astype(np.float64) - spike[columns]
+        share += weights[rows] @ (distance != 0)
+        square += weights[rows] @ distance**2
+    rare = (share > 0) & (share < 0.5 * weights.sum())
     scale = scale.copy()
-    for j in np.flatnonzero((X[some] == spike).mean(axis=0) > 0.45):
-        beside = X[:, j] != spike[j]
-        weights = beside if sample_weight is None else beside * sample_weight
-        total = len(X) if sample_weight is None else sample_weight.sum()
-        if 0 < weights.sum() < 0.5 * total:
-            distance = X[beside, j].astype(np.float64) - spike[j]
-            scale[j] = np.sqrt(np.average(distance**2, weights=weights[beside]))
+    scale[columns[rare]] = np.sqrt(square[rare] / share[rare])
     return scale
 
 

@@ -13,8 +13,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import Generator, Tensor, nn
 
-from ._models import LatentModel
+from ._models import LatentModel, Moment
 from ._rows import Part, Rows
+
+# Batches that the likelihood's shared vectors remember, at least; an epoch if that is longer, so
+# that what is rare is not forgotten until it comes again.
+MEMORY = 20
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,7 @@ class Adam:
         self.eps = 1e-8 * scale
         self.mean, self.mean_square = torch.zeros_like(self.flat), torch.zeros_like(self.flat)
         self.count = torch.zeros((), device=self.flat.device)
+        self.typical_norm: Tensor | None = None
         sizes = [p.numel() for p in parameters]
         for p, value, grad in zip(
             parameters, self.flat.split(sizes), self.grad.split(sizes), strict=True
@@ -73,6 +78,7 @@ class Adam:
         """Follow the gradients."""
         if self.weight_decay:
             self.flat[: self.n_decaying].mul_(1 - learning_rate * self.weight_decay)
+        self._shorten_if_long()
         self.count += 1
         torch._fused_adam_(
             [self.flat],
@@ -89,6 +95,17 @@ class Adam:
             amsgrad=False,
             maximize=True,
         )
+
+    def _shorten_if_long(self) -> None:
+        """Scale the gradient down to the norm that is usual of late.
+
+        A batch with a rare value, in a feature that hardly varies, would else undo many steps.
+        """
+        norm = torch.linalg.vector_norm(self.grad)
+        if self.typical_norm is None:
+            self.typical_norm = norm.clone()
+        self.grad.mul_((self.typical_norm / (norm + 1e-30)).clamp_(max=1))
+        self.typical_norm.lerp_(norm, 0.05)
 
 
 @dataclass
@@ -133,7 +150,7 @@ def evaluate(model: LatentModel, held_out: Part, batch_size: int, seed: int) -> 
     generator = Generator(held_out.x.device).manual_seed(seed)
     gain = held_out.x.new_zeros(())
     for x, weight in held_out.split(8 * batch_size):
-        gain += total(model.objective(x, generator, 1.0)[0], weight)
+        gain += total(model.objective(x, generator, Moment())[0], weight)
     return -gain.item() / len(held_out.x)
 
 
@@ -181,7 +198,11 @@ def run_epoch(
     gain = optimizer.flat.new_zeros(())
     batches = rows.batches(plan.batch_size, shuffle)
     for step, (x, weight) in enumerate(batches, epoch * per_epoch):
-        objective, backward = model.objective(x, noise, min(1.0, step / n_warm) if n_warm else 1.0)
+        moment = Moment(
+            warmth=min(1.0, step / n_warm) if n_warm else 1.0,
+            rate=max(1 / max(MEMORY, per_epoch), 1 / (step + 1)),
+        )
+        objective, backward = model.objective(x, noise, moment)
         backward(weight)
         optimizer.step(plan.learning_rate * cosine(step, n_steps, n_rising))
         gain += total(objective, weight)

@@ -88,9 +88,10 @@ class Gaussian(Likelihood):
 
     n_shared = 1
 
-    # Where a column is a function of the code, the density has no upper bound. In working units
-    # (columns of unit variance) a noise of 1e-3 is where we stop.
-    floor = 1e-6
+    # Where a column is a function of the code, the density has no upper bound; and one that
+    # hardly varies in the training rows may yet do so in others. In working units (columns of
+    # unit variance) a noise scale of 0.01 is where we stop.
+    floor = 1e-4
 
     def log_prob(self, x: Tensor, loc: Tensor, variance: Tensor) -> Tensor:
         variance = variance.clamp(min=self.floor)

@@ -8,7 +8,7 @@ from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KernelDensity
 
 from skvae import AutoencoderTransformer, VAETransformer
-from skvae._models import VAE, Autoencoder, gaussian_kl, quasi_normal, split_posterior
+from skvae._models import VAE, Autoencoder, Moment, gaussian_kl, quasi_normal, split_posterior
 
 SHAPE = {"n_features": 4, "n_components": 2, "hidden_layer_sizes": (6,), "activation": "tanh"}
 
@@ -58,7 +58,7 @@ def test_the_gradients_are_those_of_autograd(cls, parameters, likelihood, weight
     total = (expected * (1.0 if weight is None else weight[:, 0])).sum()
     wanted = torch.autograd.grad(total, list(model.parameters()))
     with torch.no_grad():
-        value, backward = model.objective(x, torch.Generator().manual_seed(7), 0.5)
+        value, backward = model.objective(x, torch.Generator().manual_seed(7), Moment(warmth=0.5))
         backward(weight)
     torch.testing.assert_close(value, expected.detach())
     for parameter, gradient in zip(model.parameters(), wanted, strict=True):
