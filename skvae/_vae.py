@@ -212,7 +212,7 @@ class VAETransformer(BaseAutoencoder):
                 "Posterior collapse: no component of the code depends on the rows, transform is "
                 f"constant. Lower beta (now {self.beta}), train longer (max_iter), or check that "
                 "the features depend on one another.",
-                stacklevel=4,
+                stacklevel=6,
             )
 
     def _draw_codes(self, n_samples, seed):
