@@ -338,11 +338,11 @@ class VAE(LatentModel):
     def score(self, x: Tensor) -> Tensor:
         """Estimate log p(x) by importance sampling; shape (n_samples,), float64.
 
-        A quarter of the draws come from the prior, the others from a somewhat widened q: where q
+        Half of the draws come from the prior, the others from a somewhat widened q: where q
         misses a part of the posterior, as it does far from the data, the estimate would be too
         low. By this much, the widening lets the variance grow by a fifth in any dimension.
         """
-        n_prior = len(self.noise) // 4
+        n_prior = len(self.noise) // 2
         loc, log_scale = self.posterior(x)
         log_scale = log_scale + math.log1p(0.35 * self.noise.shape[1] ** -0.5)
         # The draws from the prior are the same for all rows, and so decoded once.
@@ -360,7 +360,7 @@ class VAE(LatentModel):
 
         `standardized` are the draws in units of q; both are less the constant that they share.
         """
-        share = len(self.noise) // 4 / len(self.noise)
+        share = len(self.noise) // 2 / len(self.noise)
         log_p = -0.5 * z.square().sum(-1, dtype=torch.float64)
         log_q = (-0.5 * standardized.square() - log_scale).sum(-1, dtype=torch.float64)
         log_share = math.log(share) if share else -math.inf

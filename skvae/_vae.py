@@ -221,9 +221,9 @@ class VAETransformer(BaseAutoencoder):
     def score_samples(self, X):
         """Estimate the log-density of each row by importance sampling.
 
-        The estimate is the logarithm of a mean over `n_draws` quasi-random draws, three quarters
-        from q(z | x) and a quarter from the prior, from noise that is the same for every row: it
-        is deterministic, and a function of the row alone. Its expectation is at most log p(x).
+        The estimate is the logarithm of a mean over `n_draws` quasi-random draws, half from
+        q(z | x) and half from the prior, from noise that is the same for every row: it is
+        deterministic, and a function of the row alone. Its expectation is at most log p(x).
 
         Parameters
         ----------
