@@ -262,8 +262,9 @@ def _split(
 def _mean(part: Part) -> torch.Tensor:
     """Return the (weighted) mean of rows, on the CPU."""
     x, weight = part
-    mean = x.mean(0) if weight is None else (x * weight).sum(0) / weight.sum()
-    return mean.cpu()
+    if weight is None or not weight.any():
+        return x.mean(0).cpu()
+    return ((x * weight).sum(0) / weight.sum()).cpu()
 
 
 # Held-out rows from which a value for each feature is estimated, else one for all of them.

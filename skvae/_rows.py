@@ -40,6 +40,12 @@ def shuffled(n: int, generator: Generator) -> Tensor:
     return torch.randperm(n, generator=generator, device="cpu")
 
 
+def spread(length: int, n: int) -> Tensor:
+    """Return at most n indices, evenly spread over a length, on the CPU."""
+    step = -(-length // n)
+    return torch.arange(0, length, step, device="cpu")
+
+
 class Rows:
     """Rows to learn from, in memory, and rows held out."""
 
@@ -54,8 +60,8 @@ class Rows:
             yield self.train.take(indices)
 
     def some(self, n: int) -> Part:
-        """Return the first n training rows."""
-        return next(self.train.split(n))
+        """Return at most n training rows, from all over: X may be sorted."""
+        return self.train.take(spread(self.n_train, n).to(self.train.x.device))
 
 
 class BlockRows(Rows):
@@ -93,4 +99,4 @@ class BlockRows(Rows):
 
     def some(self, n: int) -> Part:
         train = (~self.is_held_out).nonzero()[:, 0]
-        return self.read(train[torch.linspace(0, len(train) - 1, min(n, len(train))).long()])
+        return self.read(train[spread(len(train), n)])

@@ -81,3 +81,16 @@ def test_weights_stay_with_their_rows_in_blocks(Estimator, monkeypatch):
     weights = np.repeat([1.0, 0.0], 300)
     model = quick(Estimator, max_iter=20).fit(X, sample_weight=weights)
     assert model.score(X[:300]) > model.score(X[300:]) + 5
+
+
+def test_some_rows_come_from_all_over(make):
+    x = make(1000, 0).some(10).x.flatten()
+    assert len(x) == 10
+    assert x.max() - x.min() >= 900
+
+
+def test_many_rows_without_weight_in_front_do_no_harm(Estimator):
+    X = make_rows(4400, 3)
+    weights = np.repeat([0.0, 1.0], [4000, 400])
+    model = quick(Estimator, max_iter=2).fit(X, sample_weight=weights)
+    assert np.isfinite(model.score_samples(X)).all()
