@@ -4,7 +4,7 @@ from numbers import Real
 
 import numpy as np
 
-from . import _latent
+from . import _defaults, _latent
 from ._base import RULES, BaseAutoencoder
 from ._models import Autoencoder
 from ._validation import Having, Interval, Options
@@ -94,7 +94,8 @@ class AutoencoderTransformer(BaseAutoencoder):
     n_iter_ : int
         Epochs run.
     loss_curve_ : list of float
-        Mean training loss of a row in nats (in working units), by epoch.
+        Mean loss of the training rows (500 of them, where they are more) at the end of each
+        epoch, in nats a row, in working units.
     validation_scores_ : list of float or None
         Minus the mean loss of the held-out rows, by epoch; None if none were held out.
     best_validation_score_ : float or None
@@ -196,10 +197,11 @@ class AutoencoderTransformer(BaseAutoencoder):
     def _training_parameters(self):
         return {"warmup": 0.0}
 
-    def _finish(self, X, weights, seed):
+    def _finish(self, X, weights, n_steps, seed):
         self.latent_density_ = None
         if self.latent_density is not None:
-            X, weights = _latent.some_rows(X, weights, seed)
+            n_rows = _defaults.rows_for_density(n_steps)
+            X, weights = _latent.some_rows(X, weights, n_rows, seed)
             codes = self._run("encode", X).astype(np.float64)
             self.latent_density_ = _latent.fit(self.latent_density, codes, weights, seed)
 

@@ -1,5 +1,6 @@
 """What both estimators share: the scikit-learn side of every public method."""
 
+import math
 import warnings
 from contextlib import contextmanager
 from numbers import Integral, Real
@@ -125,7 +126,7 @@ class BaseAutoencoder(
         """Return the share of training in which the KL term is warmed up."""
         raise NotImplementedError
 
-    def _finish(self, X, weights, seed):
+    def _finish(self, X, weights, n_steps, seed):
         """Set the fitted attributes that only this estimator has, from training rows."""
         raise NotImplementedError
 
@@ -246,7 +247,8 @@ class BaseAutoencoder(
         )
         attributes = self._attributes(module, table, history)
         vars(self).update(attributes)
-        self._set_offset(X, weights, seeds[4])
+        n_steps = self.n_iter_ * math.ceil((len(X) - n_held_out) / plan.batch_size)
+        self._set_offset(X, weights, n_steps, seeds[4])
         epochs.close(attributes)
 
     def _model_config(self, X):
@@ -320,16 +322,15 @@ class BaseAutoencoder(
             attributes |= {"validation_scores_": scores, "best_validation_score_": max(scores)}
         return attributes
 
-    def _set_offset(self, X, weights, seed):
+    def _set_offset(self, X, weights, n_steps, seed):
         """Set what is read from the scores of training rows: of a part where they are many."""
-        # An autoencoder's row passes both networks once: as much as two draws.
-        n_draws = self.module_.config.get("n_draws", 2)
         n_weights = _engine.n_weights(self.module_)
-        n_rows = _defaults.rows_for_offset(len(X), self.n_iter_, n_draws, n_weights)
+        n_passes = self.module_.n_passes
+        n_rows = _defaults.rows_for_offset(len(X), self.n_iter_, n_passes, n_weights)
         if n_rows < len(X):
             rows = np.random.default_rng(seed).choice(len(X), n_rows, replace=False)
             X, weights = X[rows], None if weights is None else weights[rows]
-        self._finish(X, weights, seed)
+        self._finish(X, weights, n_steps, seed)
         weights = np.ones(len(X)) if weights is None else weights
         self.offset_ = float(_offset(self._score("score", X), weights, self.contamination))
 

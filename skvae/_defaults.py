@@ -44,12 +44,21 @@ def held_out(n_samples, fraction):
     return 0 if n_samples < 10 else int(np.clip(round(fraction * n_samples), 1, most))
 
 
-def rows_for_offset(n_samples, n_epochs, n_draws, n_weights):
+def rows_for_offset(n_samples, n_epochs, n_passes, n_weights):
     """Return how many training rows to score for the threshold, from 256 to 100,000.
 
-    All of them, unless that costs more than a twentieth of training (where a row costs about as
-    much as six draws) and more than 700 million multiplications. 256 rows place a quantile of 10 %
-    to about 2 %.
+    All of them, unless that costs more than a hundredth of training and more than 700 million
+    multiplications. Scoring a row takes `n_passes` through one of the networks, training about
+    six. 256 rows place a quantile of 10 % to about 2 %.
     """
-    part_of_training = 0.05 * 6 * n_samples * n_epochs / n_draws
-    return min(n_samples, 100_000, int(max(256, part_of_training, 7e8 / (n_draws * n_weights))))
+    part_of_training = 0.01 * 6 * n_samples * n_epochs / n_passes
+    affordable = max(256, part_of_training, 2 * 7e8 / (n_passes * n_weights))
+    return min(n_samples, 100_000, int(affordable))
+
+
+def rows_for_density(n_steps):
+    """Return from how many rows the density of the codes is learned: 500 to 2,000.
+
+    Training that takes fewer steps than these rows would not be worth as many.
+    """
+    return int(np.clip(n_steps, 500, 2000))

@@ -8,14 +8,12 @@ from sklearn.base import clone
 from sklearn.mixture import GaussianMixture
 from sklearn.utils.validation import has_fit_parameter
 
-MAX_ROWS = 2_000
 
-
-def some_rows(X, sample_weight, seed):
+def some_rows(X, sample_weight, n_rows, seed):
     """Return X and the weights, or random rows of them where they are more than are needed."""
-    if len(X) <= MAX_ROWS:
+    if len(X) <= n_rows:
         return X, sample_weight
-    rows = np.random.RandomState(seed % 2**32).choice(len(X), MAX_ROWS, replace=False)
+    rows = np.random.RandomState(seed % 2**32).choice(len(X), n_rows, replace=False)
     return X[rows], None if sample_weight is None else sample_weight[rows]
 
 

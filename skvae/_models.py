@@ -18,8 +18,7 @@ from torch.nn.functional import logsigmoid
 from ._networks import MLP
 from .likelihoods import LIKELIHOODS, Likelihood
 
-# Takes the weights of rows, None or of shape (n_samples, 1), and sets the parameters' gradients.
-Backpropagate = Callable[[Tensor | None], None]
+TINY = 1e-30
 
 
 class Moment(NamedTuple):
@@ -61,31 +60,33 @@ def split_posterior(out: Tensor) -> tuple[Tensor, Tensor]:
     return loc, logsigmoid(raw) + math.log(2)
 
 
+def weighted(values: Tensor, weight: Tensor | None) -> Tensor:
+    """Return values * weight; None is one everywhere."""
+    return values if weight is None else values * weight
+
+
 def reparametrize(
-    out: Tensor, noise: Tensor
-) -> tuple[Tensor, Tensor, Callable[[Tensor, Tensor | float], Tensor]]:
-    """Return z = loc + scale * noise, the KL of each row, and the backward function.
+    out: Tensor, generator: Generator
+) -> tuple[Tensor, Callable[[Tensor, Tensor | None, float], Tensor]]:
+    """Return z = loc + scale * noise, and the backward function.
 
-    That takes the gradient of z and the weight of the KL in what is maximised, and returns the
-    gradient of `out`.
+    That takes the (weighted) gradient of log p(x | z) at z, the weight of rows and the factor of
+    the KL in what is maximised, and returns the gradient of `out`.
     """
-    loc, log_scale = split_posterior(out)
-    scale = log_scale.exp()
-    variance = scale * scale
-    # As `gaussian_kl`, with fewer operations: the sum of the constant terms comes last.
-    kl = torch.addcmul(variance, loc, loc).sub_(log_scale, alpha=2).sum(-1)
-    kl = kl.mul_(0.5).sub_(0.5 * loc.shape[-1])
+    loc, raw = out.chunk(2, -1)
+    half_scale = torch.sigmoid(raw)  # as in `split_posterior`
+    shift = torch.empty_like(half_scale).normal_(0, 2, generator=generator).mul_(half_scale)
 
-    def backward(grad: Tensor, kl_weight: Tensor | float) -> Tensor:
-        grad_out = torch.empty_like(out)
-        grad_loc, grad_raw = grad_out.chunk(2, -1)
-        torch.sub(grad, loc * kl_weight, out=grad_loc)
-        # With respect to log_scale; then through d log_scale / d raw = 1 - scale / 2.
-        grad_scale = (grad * noise).mul_(scale).sub_((variance - 1).mul_(kl_weight))
-        torch.mul(grad_scale, torch.rsub(scale, 1, alpha=0.5), out=grad_raw)
-        return grad_out
+    def backward(grad: Tensor, weight: Tensor | None, factor: float) -> Tensor:
+        grad_loc = torch.sub(grad, weighted(loc, weight), alpha=factor)
+        # With respect to log_scale, of which the KL has the derivative scale^2 - 1; ...
+        grad_raw = (half_scale * half_scale).mul_(-4 * factor).add_(factor)
+        grad_raw = torch.addcmul(weighted(grad_raw, weight), grad, shift)
+        # ... then through d log_scale / d raw.
+        grad_raw = torch.addcmul(grad_raw, grad_raw, half_scale, value=-1)
+        return torch.cat((grad_loc, grad_raw), -1)
 
-    return torch.addcmul(loc, scale, noise), kl, backward
+    return loc + shift, backward
 
 
 class LatentModel(nn.Module):
@@ -126,7 +127,7 @@ class LatentModel(nn.Module):
         params = (
             (out,) if self.likelihood.n_params == 1 else out.chunk(self.likelihood.n_params, -1)
         )
-        return (*params, *self.shared)
+        return (*params, *self.shared.unbind())
 
     def encode(self, x: Tensor) -> Tensor:
         """Return the codes of rows."""
@@ -140,23 +141,28 @@ class LatentModel(nn.Module):
         """Draw rows from p(x | z), the noise of the likelihood included."""
         return self.likelihood.sample(*self.conditional(z), generator)
 
-    def objective(
-        self, x: Tensor, generator: Generator, moment: Moment
-    ) -> tuple[Tensor, Backpropagate]:
-        """Return what training maximises, a row each in nats, and its backward function."""
+    def bind(self) -> None:
+        """Prepare for `ascend`: parameters and gradients must stay where they are from now on."""
+        self.encoder.bind()
+        self.decoder.bind()
+
+    def bound(self, x: Tensor, generator: Generator) -> Tensor:
+        """Estimate by one draw what training maximises, for each row, in nats."""
         raise NotImplementedError
 
-    def _log_prob(
-        self, x: Tensor, out: Tensor
-    ) -> tuple[Tensor, Callable[[Tensor | None], Tensor]]:
-        """Return log p(x | z) of each row given the decoder's output, and its backward."""
-        log_prob, grads = self.likelihood.log_prob_and_grads(x, *self._parameters_of(out))
+    def ascend(
+        self, x: Tensor, weight: Tensor | None, generator: Generator, moment: Moment
+    ) -> None:
+        """Set the gradients to those of the (weighted) sum of `bound`; move the shared vectors.
 
-        def backward(weight: Tensor | None) -> Tensor:
-            grad = grads[0] if len(grads) == 1 else torch.cat(grads, -1)
-            return grad if weight is None else grad * weight
+        `weight` are those of the rows, None or of shape (n_samples, 1).
+        """
+        raise NotImplementedError
 
-        return log_prob.sum(-1), backward
+    def _grad(self, x: Tensor, weight: Tensor | None, params: tuple[Tensor, ...]) -> Tensor:
+        """Return the gradient of the (weighted) log p(x | z) at the decoder's output."""
+        grads = self.likelihood.grads(x, *params)
+        return weighted(grads[0] if len(grads) == 1 else torch.cat(grads, -1), weight)
 
     def score(self, x: Tensor) -> Tensor:
         """Return the score of each row in nats, a function of the row alone; float64."""
@@ -168,19 +174,29 @@ class LatentModel(nn.Module):
 
     def fit_shared(self, x: Tensor, weight: Tensor | None, generator: Generator) -> None:
         """Set the shared vectors of the likelihood to what is most likely for these rows."""
+        if weight is not None:
+            weight = weight / weight.mean().clamp(min=TINY)
         params = self.conditional(self.posterior_draw(x, generator))
         self._follow(x, weight, params, 1.0)
 
     def _follow(
         self, x: Tensor, weight: Tensor | None, params: tuple[Tensor, ...], rate: float
     ) -> None:
-        """Move the shared vectors towards what is most likely for these rows."""
+        """Move the shared vectors, the last of `params`, to what is likely for these rows."""
         statistics = self.likelihood.shared_statistics(x, *params)
-        for shared, statistic in zip(self.shared, statistics, strict=True):
+        for shared, statistic in zip(params[self.likelihood.n_params :], statistics, strict=True):
             if weight is None:
-                shared.lerp_(statistic.mean(0), rate)
-            elif weight.any():
-                shared.lerp_((statistic * weight).sum(0) / weight.sum(), rate)
+                ones, share = self.decoder.ones(len(x)), rate / len(x)
+                shared.addmv_(statistic.t(), ones, beta=1 - rate, alpha=share)
+            else:  # a batch counts by its weight, that of a usual row being one
+                mass = weight.sum()
+                mean = (statistic * weight).sum(0) / mass.clamp(min=TINY)
+                shared.lerp_(mean, (rate * mass / len(x)).clamp(max=1))
+
+    @property
+    def n_passes(self) -> int:
+        """How often `score` passes a row through one of the networks."""
+        return 2
 
     def breadth(self, verb: str) -> int:
         """Return about how many numbers a row needs at once in the method of this name."""
@@ -233,20 +249,21 @@ class Autoencoder(LatentModel):
     def posterior_draw(self, x: Tensor, generator: Generator) -> Tensor:
         return self.encode(x)
 
-    def objective(
-        self, x: Tensor, generator: Generator, moment: Moment
-    ) -> tuple[Tensor, Backpropagate]:
-        noisy = x
-        if self.noise:
-            noisy = torch.empty_like(x).normal_(generator=generator).mul_(self.noise).add_(x)
-        z, through_encoder = self.encoder.trace(noisy, to_input=False)
+    def _corrupted(self, x: Tensor, generator: Generator) -> Tensor:
+        if not self.noise:
+            return x
+        return torch.empty_like(x).normal_(generator=generator).mul_(self.noise).add_(x)
+
+    def bound(self, x: Tensor, generator: Generator) -> Tensor:
+        params = self.conditional(self.encode(self._corrupted(x, generator)))
+        return self.likelihood.log_prob(x, *params).sum(-1)
+
+    def ascend(
+        self, x: Tensor, weight: Tensor | None, generator: Generator, moment: Moment
+    ) -> None:
+        z, through_encoder = self.encoder.trace(self._corrupted(x, generator), to_input=False)
         out, through_decoder = self.decoder.trace(z)
-        log_prob, through_likelihood = self._log_prob(x, out)
-
-        def backward(weight: Tensor | None) -> None:
-            through_encoder(through_decoder(through_likelihood(weight)))
-
-        return log_prob, backward
+        through_encoder(through_decoder(self._grad(x, weight, self._parameters_of(out))))
 
     def score(self, x: Tensor) -> Tensor:
         params = self.conditional(self.encode(x))
@@ -308,27 +325,25 @@ class VAE(LatentModel):
         return gaussian_kl(*self.posterior(x))
 
     def posterior_draw(self, x: Tensor, generator: Generator) -> Tensor:
-        loc, log_scale = self.posterior(x)
-        return loc + log_scale.exp() * torch.empty_like(loc).normal_(generator=generator)
+        return reparametrize(self.encoder(x), generator)[0]
 
-    def objective(
-        self, x: Tensor, generator: Generator, moment: Moment
-    ) -> tuple[Tensor, Backpropagate]:
+    def bound(self, x: Tensor, generator: Generator) -> Tensor:
+        out = self.encoder(x)
+        z, _ = reparametrize(out, generator)
+        log_prob = self.likelihood.log_prob(x, *self.conditional(z)).sum(-1)
+        return log_prob - self.beta * gaussian_kl(*split_posterior(out)).sum(-1)
+
+    def ascend(
+        self, x: Tensor, weight: Tensor | None, generator: Generator, moment: Moment
+    ) -> None:
         code, through_encoder = self.encoder.trace(x, to_input=False)
-        noise = code.new_empty(len(x), self.noise.shape[1]).normal_(generator=generator)
-        z, kl, through_posterior = reparametrize(code, noise)
+        z, through_posterior = reparametrize(code, generator)
         out, through_decoder = self.decoder.trace(z)
-        log_prob, through_likelihood = self._log_prob(x, out)
-        kl_weight = self.beta * moment.warmth
-
-        def backward(weight: Tensor | None) -> None:
-            weighted_kl = kl_weight if weight is None else kl_weight * weight
-            grad_z = through_decoder(through_likelihood(weight))
-            through_encoder(through_posterior(grad_z, weighted_kl))
-            # Rybkin et al., "Simple and effective VAE training with calibrated decoders", 2021
-            self._follow(x, weight, self._parameters_of(out), moment.rate)
-
-        return log_prob - kl_weight * kl, backward
+        params = self._parameters_of(out)
+        grad = through_decoder(self._grad(x, weight, params))
+        through_encoder(through_posterior(grad, weight, self.beta * moment.warmth))
+        # Rybkin et al., "Simple and effective VAE training with calibrated decoders", 2021
+        self._follow(x, weight, params, moment.rate)
 
     def _log_prob_of_draws(self, x: Tensor, z: Tensor) -> Tensor:
         """Return log p(x | z) of each row for draws along a leading axis, float64."""
@@ -371,6 +386,10 @@ class VAE(LatentModel):
         loc, log_scale = self.posterior(x)
         log_prob = self._log_prob_of_draws(x, loc + log_scale.exp() * self.noise[:, None])
         return log_prob.mean(0) - gaussian_kl(loc, log_scale).sum(-1, dtype=torch.float64)
+
+    @property
+    def n_passes(self) -> int:
+        return 1 + len(self.noise) - len(self.noise) // 2
 
     def breadth(self, verb: str) -> int:
         return super().breadth(verb) * (len(self.noise) if verb in ("score", "elbo") else 1)

@@ -23,28 +23,41 @@ Backward = Callable[[Tensor], Tensor]
 
 
 class Activation(NamedTuple):
-    """A non-linearity; `backward(grad, x, y)` is its gradient at input x and output y."""
+    """A non-linearity, in place where its gradient can be told from its output.
+
+    `backward(grad, x, y)` is the gradient at input x and output y: the same tensor if in place.
+    """
 
     forward: Callable[[Tensor], Tensor]
     backward: Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 ACTIVATIONS = {
-    "relu": Activation(F.relu, lambda grad, x, y: aten.threshold_backward.default(grad, y, 0)),
+    "relu": Activation(torch.relu_, lambda grad, x, y: grad.mul_(y.sign())),
     "leaky_relu": Activation(
-        F.leaky_relu, lambda grad, x, y: aten.leaky_relu_backward.default(grad, x, 0.01, False)
+        F.leaky_relu_, lambda grad, x, y: aten.leaky_relu_backward.default(grad, y, 0.01, True)
     ),
     "elu": Activation(
-        F.elu, lambda grad, x, y: aten.elu_backward.default(grad, 1, 1, 1, False, x)
+        F.elu_, lambda grad, x, y: aten.elu_backward.default(grad, 1, 1, 1, True, y)
     ),
     "silu": Activation(F.silu, lambda grad, x, y: aten.silu_backward.default(grad, x)),
     "gelu": Activation(F.gelu, lambda grad, x, y: aten.gelu_backward.default(grad, x)),
-    "tanh": Activation(torch.tanh, lambda grad, x, y: aten.tanh_backward.default(grad, y)),
+    "tanh": Activation(torch.tanh_, lambda grad, x, y: aten.tanh_backward.default(grad, y)),
     "sigmoid": Activation(
-        torch.sigmoid, lambda grad, x, y: aten.sigmoid_backward.default(grad, y)
+        torch.sigmoid_, lambda grad, x, y: aten.sigmoid_backward.default(grad, y)
     ),
     "identity": Activation(lambda x: x, lambda grad, x, y: grad),
 }
+
+
+class Layer(NamedTuple):
+    """Views that a step needs of a layer: making them anew takes longer than a small product."""
+
+    weight: Tensor  # (n_out, n_in)
+    transposed: Tensor
+    bias: Tensor
+    weight_grad: Tensor
+    bias_grad: Tensor
 
 
 def gradient(parameter: Tensor) -> Tensor:
@@ -76,6 +89,8 @@ class MLP(nn.Module):
         weights = list(self.weights)
         self._weights = weights[::-1] if self.is_tied else weights
         self._biases = list(self.biases)
+        self._layers: list[Layer] = []
+        self._ones = torch.empty(0)
 
     def initialize(self, generator: Generator) -> None:
         """Draw weights and biases as torch's linear layers do: uniform, +-1/sqrt(n_in)."""
@@ -91,32 +106,53 @@ class MLP(nn.Module):
             x = self.activation.forward(F.linear(x, weight, bias))
         return F.linear(x, *last)
 
+    def bind(self) -> None:
+        """Look up where parameters and gradients lie, before `trace`; they must stay there."""
+        weights = [weight.detach() for weight in self._matrices()]
+        biases = [bias.detach() for bias in self._biases]
+        self._layers = [
+            Layer(weight, weight.t(), bias, weight_grad, gradient(parameter))
+            for weight, bias, weight_grad, parameter in zip(
+                weights, biases, self._matrices(gradient), self._biases, strict=True
+            )
+        ]
+        self._ones = biases[0].new_ones(0)
+
+    def ones(self, n_samples: int) -> Tensor:
+        """Return a vector of ones: a product with it sums over rows in half the time of `sum`."""
+        if len(self._ones) != n_samples:
+            self._ones = self._biases[0].new_ones(n_samples)
+        return self._ones
+
     def trace(self, x: Tensor, to_input: bool = True) -> tuple[Tensor, Backward]:
         """Map x of shape (n_samples, n_in); return the output, and the backward function.
 
         That takes the gradient of the output and sets `grad` of the parameters. Its result is the
         gradient of x, or nothing of meaning unless `to_input`.
         """
-        matrices, before, after = self._matrices(), [x], [x]
-        for weight, bias in zip(matrices[:-1], self._biases, strict=False):
-            before.append(torch.addmm(bias, after[-1], weight.t()))
+        before, after = [x], [x]
+        *inner, last = self._layers
+        for layer in inner:
+            before.append(torch.addmm(layer.bias, after[-1], layer.transposed))
             after.append(self.activation.forward(before[-1]))
 
         def backward(grad: Tensor) -> Tensor:
-            gradients = self._matrices(gradient)
-            for i in reversed(range(len(matrices))):
+            ones = self.ones(len(grad))
+            for i in reversed(range(len(self._layers))):
+                weight, _, _, weight_grad, bias_grad = self._layers[i]
+                grad_t = grad.t()
                 if self.shares_weights:  # the decoder, whose turn is first, has set a gradient
-                    gradients[i].addmm_(grad.t(), after[i])
+                    weight_grad.addmm_(grad_t, after[i])
                 else:
-                    torch.mm(grad.t(), after[i], out=gradients[i])
-                torch.sum(grad, 0, out=gradient(self._biases[i]))
+                    torch.mm(grad_t, after[i], out=weight_grad)
+                torch.mv(grad_t, ones, out=bias_grad)
                 if i or to_input:
-                    grad = grad @ matrices[i]
+                    grad = torch.mm(grad, weight)
                 if i:
                     grad = self.activation.backward(grad, before[i], after[i])
             return grad
 
-        return torch.addmm(self._biases[-1], after[-1], matrices[-1].t()), backward
+        return torch.addmm(last.bias, after[-1], last.transposed), backward
 
     def _matrices(self, of: Callable[[Tensor], Tensor] = lambda weight: weight) -> list[Tensor]:
         """Return a function of each layer's weight, as a matrix of shape (n_out, n_in)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import repeat
 from typing import NamedTuple
 
 import torch
@@ -10,6 +11,8 @@ from torch import Generator, Tensor
 
 # Bytes of a block, which is read in one go, and of a buffer, in which blocks are mixed.
 BLOCK_BYTES, BUFFER_BYTES = 2**16, 2**23
+# Bytes of the rows that are gathered at a time where all are in memory.
+GATHERED_BYTES = 2**18
 
 
 class Part(NamedTuple):
@@ -25,9 +28,9 @@ class Part(NamedTuple):
 
     def split(self, size: int) -> Iterator[Part]:
         """Yield the rows in order, this many at a time; the last part may be short."""
-        for start in range(0, len(self.x), size):
-            rows = slice(start, start + size)
-            yield Part(self.x[rows], None if self.weight is None else self.weight[rows])
+        weights = repeat(None) if self.weight is None else self.weight.split(size)
+        for x, weight in zip(self.x.split(size), weights, strict=False):
+            yield Part(x, weight)
 
     def join(self, other: Part) -> Part:
         """Return these rows and then the others."""
@@ -56,8 +59,10 @@ class Rows:
     def batches(self, size: int, generator: Generator) -> Iterator[Part]:
         """Yield the training rows in a new order; the last batch may be short."""
         order = shuffled(self.n_train, generator).to(self.train.x.device)
-        for indices in order.split(size):
-            yield self.train.take(indices)
+        # A few batches are gathered in one go, as many as the cache holds.
+        many = size * max(1, GATHERED_BYTES // (size * self.train.x[0].nbytes))
+        for indices in order.split(many):
+            yield from self.train.take(indices).split(size)
 
     def some(self, n: int) -> Part:
         """Return at most n training rows, from all over: X may be sorted."""

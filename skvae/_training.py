@@ -1,6 +1,6 @@
-"""The optimisation loop: schedule, early stopping, best weights.
+"""The training loop: schedule, early stopping, best weights.
 
-It knows tensors, and of a model only its parameters and `objective`.
+It knows tensors, and of a model only its parameters, `ascend` and `bound`.
 """
 
 from __future__ import annotations
@@ -11,14 +11,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from ._models import LatentModel, Moment
+from ._optimizer import Adam
 from ._rows import Part, Rows
 
 # Batches that the likelihood's shared vectors remember, at least; an epoch if that is longer, so
 # that what is rare is not forgotten until it comes again.
 MEMORY = 20
+# Training rows on which the loss is measured after each epoch. In the steps themselves only its
+# gradient is computed: the value would take a fifth of a small step.
+MONITORED_ROWS = 500
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Plan:
 
 @dataclass
 class History:
-    """What happened: one value an epoch, in nats a row, of what was minimised."""
+    """What happened: at the end of each epoch the loss, in nats a row."""
 
     losses: list[float] = field(default_factory=list)
     validation_losses: list[float] = field(default_factory=list)
@@ -44,68 +48,6 @@ class History:
 
 class DivergedError(ValueError):
     """The loss is no longer a number, or far above that of the untrained model."""
-
-
-class Adam:
-    """Adam, ascending, over all parameters of a model as one flat vector.
-
-    The parameters become views of that vector and their gradients views of another, so that one
-    fused kernel updates all of them. It is called directly: the first optimiser object of a
-    process imports torch._dynamo, which takes a second, and around the kernel torch's own
-    functions do bookkeeping that takes a tenth of a small step.
-    """
-
-    def __init__(self, model: nn.Module, weight_decay: float, scale: float):
-        # Matrices first: they are what decays.
-        parameters = sorted(model.parameters(), key=lambda p: p.ndim < 2)
-        self.flat = torch.cat([p.detach().flatten() for p in parameters])
-        self.grad = torch.zeros_like(self.flat)
-        self.n_decaying = sum(p.numel() for p in parameters if p.ndim >= 2)
-        self.weight_decay = weight_decay
-        # Gradients are sums over the rows of a batch; so is the number that keeps their scale
-        # from being zero.
-        self.eps = 1e-8 * scale
-        self.mean, self.mean_square = torch.zeros_like(self.flat), torch.zeros_like(self.flat)
-        self.count = torch.zeros((), device=self.flat.device)
-        self.typical_norm: Tensor | None = None
-        sizes = [p.numel() for p in parameters]
-        for p, value, grad in zip(
-            parameters, self.flat.split(sizes), self.grad.split(sizes), strict=True
-        ):
-            p.data, p.grad = value.view_as(p), grad.view_as(p)
-
-    def step(self, learning_rate: float) -> None:
-        """Follow the gradients."""
-        if self.weight_decay:
-            self.flat[: self.n_decaying].mul_(1 - learning_rate * self.weight_decay)
-        self._shorten_if_long()
-        self.count += 1
-        torch._fused_adam_(
-            [self.flat],
-            [self.grad],
-            [self.mean],
-            [self.mean_square],
-            max_exp_avg_sqs=[],
-            state_steps=[self.count],
-            lr=learning_rate,
-            beta1=0.9,
-            beta2=0.999,
-            weight_decay=0.0,
-            eps=self.eps,
-            amsgrad=False,
-            maximize=True,
-        )
-
-    def _shorten_if_long(self) -> None:
-        """Scale the gradient down to the norm that is usual of late.
-
-        A batch with a rare value, in a feature that hardly varies, would else undo many steps.
-        """
-        norm = torch.linalg.vector_norm(self.grad)
-        if self.typical_norm is None:
-            self.typical_norm = norm.clone()
-        self.grad.mul_((self.typical_norm / (norm + 1e-30)).clamp_(max=1))
-        self.typical_norm.lerp_(norm, 0.05)
 
 
 @dataclass
@@ -126,10 +68,11 @@ class Progress:
             if keep:
                 self.best_flat = self.flat.clone()
 
-    def restore(self) -> None:
-        """Put the best weights back."""
+    def restore(self) -> bool:
+        """Put the best weights back; tell whether there were any."""
         if self.best_flat is not None:
             self.flat.copy_(self.best_flat)
+        return self.best_flat is not None
 
 
 def cosine(step: int, n_steps: int, n_rising: int) -> float:
@@ -140,48 +83,47 @@ def cosine(step: int, n_steps: int, n_rising: int) -> float:
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share))
 
 
-def total(objective: Tensor, weight: Tensor | None) -> Tensor:
-    """Return the (weighted) sum over rows."""
-    return objective.sum() if weight is None else objective @ weight[:, 0]
+class Gauge:
+    """Measures the loss on some rows, with the same noise each time."""
 
+    def __init__(self, model: LatentModel, part: Part, size: int, seed: int):
+        self.model, self.part, self.size, self.seed = model, part, size, seed
 
-def evaluate(model: LatentModel, held_out: Part, batch_size: int, seed: int) -> float:
-    """Return the mean loss of the held-out rows, with the same noise in every epoch."""
-    generator = Generator(held_out.x.device).manual_seed(seed)
-    gain = held_out.x.new_zeros(())
-    for x, weight in held_out.split(8 * batch_size):
-        gain += total(model.objective(x, generator, Moment())[0], weight)
-    return -gain.item() / len(held_out.x)
+    @torch.inference_mode()
+    def loss(self) -> float:
+        """Return the (weighted) mean loss of a row in nats."""
+        generator = Generator(self.part.x.device).manual_seed(self.seed)
+        gain = self.part.x.new_zeros(())
+        for x, weight in self.part.split(self.size):
+            bound = self.model.bound(x, generator)
+            gain += bound.sum() if weight is None else bound @ weight[:, 0]
+        return -gain.item() / len(self.part.x)
 
 
 class DivergenceCheck:
-    """Notes the loss of some rows before training, to tell a model that got worse."""
+    """Knows the loss before training, to tell a model that got worse."""
 
-    def __init__(self, model: LatentModel, part: Part, plan: Plan):
-        self.model, self.part, self.plan = model, part, plan
-        self.at_start = self._loss()
-
-    def _loss(self) -> float:
-        return evaluate(self.model, self.part, self.plan.batch_size, seed=0)
+    def __init__(self, at_start: float, learning_rate: float):
+        self.at_start, self.learning_rate = at_start, learning_rate
 
     def finite(self, loss: float, epoch: int) -> None:
         """Raise unless the loss of an epoch is a number."""
         if not math.isfinite(loss):
             raise self._error(f"loss is {loss} at epoch {epoch + 1}")
 
-    def better_than_at_start(self) -> None:
+    def better_than_at_start(self, loss: float) -> None:
         """Raise if the loss has grown by more than noise could."""
-        loss = self._loss()
         if not loss <= self.at_start + 10 + abs(self.at_start):
             raise self._error(f"loss grew from {self.at_start:.3g} to {loss:.3g}")
 
     def _error(self, what: str) -> DivergedError:
         return DivergedError(
-            f"training diverged: {what}. Lower learning_rate (now {self.plan.learning_rate}), or "
+            f"training diverged: {what}. Lower learning_rate (now {self.learning_rate}), or "
             "look for extreme values in X."
         )
 
 
+@torch.inference_mode()
 def run_epoch(
     model: LatentModel,
     rows: Rows,
@@ -189,24 +131,20 @@ def run_epoch(
     optimizer: Adam,
     epoch: int,
     generators: tuple[Generator, Generator],
-) -> float:
-    """Take one step a batch; return the mean loss of the training rows."""
+) -> None:
+    """Take one step a batch."""
     shuffle, noise = generators
     per_epoch = math.ceil(rows.n_train / plan.batch_size)
     n_steps = plan.max_iter * per_epoch
     n_rising, n_warm = min(100, n_steps // 20), plan.warmup * n_steps
-    gain = optimizer.flat.new_zeros(())
     batches = rows.batches(plan.batch_size, shuffle)
     for step, (x, weight) in enumerate(batches, epoch * per_epoch):
         moment = Moment(
             warmth=min(1.0, step / n_warm) if n_warm else 1.0,
             rate=max(1 / max(MEMORY, per_epoch), 1 / (step + 1)),
         )
-        objective, backward = model.objective(x, noise, moment)
-        backward(weight)
+        model.ascend(x, weight, noise, moment)
         optimizer.step(plan.learning_rate * cosine(step, n_steps, n_rising))
-        gain += total(objective, weight)
-    return -gain.item() / rows.n_train
 
 
 @torch.no_grad()
@@ -222,26 +160,31 @@ def train(
     With held-out rows, the weights that are best on them are kept, else the last ones.
     """
     optimizer, history = Adam(model, plan.weight_decay, plan.batch_size), History()
-    check = DivergenceCheck(model, rows.some(1000), plan)
+    model.bind()
+    size, seed = 8 * plan.batch_size, generators[1].initial_seed()
+    training = Gauge(model, rows.some(MONITORED_ROWS), size, seed)
+    validation = Gauge(model, rows.held_out, size, seed) if rows.n_held_out else None
+    check = DivergenceCheck(training.loss(), plan.learning_rate)
     progress = Progress(optimizer.flat, plan.tol)
     try:
         for epoch in range(plan.max_iter):
-            loss = run_epoch(model, rows, plan, optimizer, epoch, generators)
+            run_epoch(model, rows, plan, optimizer, epoch, generators)
+            loss = judged = training.loss()
             check.finite(loss, epoch)
             history.losses.append(loss)
-            if rows.n_held_out:
-                seed = generators[1].initial_seed()
-                loss = evaluate(model, rows.held_out, plan.batch_size, seed)
-                history.validation_losses.append(loss)
+            if validation:
+                judged = validation.loss()
+                history.validation_losses.append(judged)
             # While the weight of the KL term rises, the loss cannot tell progress.
             if epoch + 1 >= plan.warmup * plan.max_iter:
-                progress.update(loss, keep=rows.n_held_out > 0)
+                progress.update(judged, keep=rows.n_held_out > 0)
             if report(history) or progress.epochs_without >= plan.patience:
                 break
     except KeyboardInterrupt:
         if not history.losses:
             raise
         warnings.warn("Training interrupted by user.", stacklevel=2)
-    progress.restore()
-    check.better_than_at_start()
+    if progress.restore():
+        loss = training.loss()
+    check.better_than_at_start(loss)
     return history

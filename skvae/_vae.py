@@ -102,7 +102,8 @@ class VAETransformer(BaseAutoencoder):
     n_iter_ : int
         Epochs run.
     loss_curve_ : list of float
-        Mean training loss of a row in nats (in working units), by epoch.
+        Mean loss of the training rows (500 of them, where they are more) at the end of each
+        epoch, in nats a row, in working units.
     validation_scores_ : list of float or None
         Minus the mean loss of the held-out rows, by epoch; None if none were held out.
     best_validation_score_ : float or None
@@ -203,7 +204,7 @@ class VAETransformer(BaseAutoencoder):
     def _training_parameters(self):
         return {"warmup": float(self.warmup_fraction)}
 
-    def _finish(self, X, weights, seed):
+    def _finish(self, X, weights, n_steps, seed):
         spread = self._run("encode", X).var(axis=0)
         self.kl_per_component_ = np.average(self._run("kl", X), axis=0, weights=weights)
         self.n_active_components_ = int((spread > ACTIVE_VARIANCE).sum())

@@ -52,15 +52,16 @@ class Likelihood:
         """Return the log-density of each value in nats, shape (..., n_features), not summed."""
         raise NotImplementedError
 
-    def log_prob_and_grads(self, x: Tensor, *params: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Return log_prob, and its gradients with respect to the first n_params tensors.
+    def grads(self, x: Tensor, *params: Tensor) -> tuple[Tensor, ...]:
+        """Return the gradients of log_prob with respect to the first n_params tensors.
 
         They are found by autograd; a likelihood that is used much may know a shorter way.
         """
-        with torch.enable_grad():
-            inputs = [param.detach().requires_grad_() for param in params[: self.n_params]]
-            log_prob = self.log_prob(x, *inputs, *params[self.n_params :])
-            return log_prob.detach(), torch.autograd.grad(log_prob.sum(), inputs)
+        # Training runs in inference mode, and its tensors cannot be differentiated.
+        with torch.inference_mode(False), torch.enable_grad():
+            inputs = [param.clone().requires_grad_() for param in params[: self.n_params]]
+            shared = [param.clone() for param in params[self.n_params :]]
+            return torch.autograd.grad(self.log_prob(x.clone(), *inputs, *shared).sum(), inputs)
 
     def mean(self, *params: Tensor) -> Tensor:
         """Return E[x | z], shape (..., n_features)."""
@@ -97,13 +98,8 @@ class Gaussian(Likelihood):
         variance = variance.clamp(min=self.floor)
         return -0.5 * ((x - loc).square() / variance + (variance.log() + LOG_2PI))
 
-    def log_prob_and_grads(
-        self, x: Tensor, loc: Tensor, variance: Tensor
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        variance = variance.clamp(min=self.floor)
-        residual = x - loc
-        grad = residual / variance
-        return -0.5 * torch.addcmul(variance.log() + LOG_2PI, residual, grad), (grad,)
+    def grads(self, x: Tensor, loc: Tensor, variance: Tensor) -> tuple[Tensor, ...]:
+        return ((x - loc).div_(variance.clamp(min=self.floor)),)
 
     def mean(self, loc: Tensor, variance: Tensor) -> Tensor:
         return loc
@@ -131,8 +127,8 @@ class Bernoulli(Likelihood):
     def log_prob(self, x: Tensor, logits: Tensor) -> Tensor:
         return x * logits - softplus(logits)
 
-    def log_prob_and_grads(self, x: Tensor, logits: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        return self.log_prob(x, logits), (x - torch.sigmoid(logits),)
+    def grads(self, x: Tensor, logits: Tensor) -> tuple[Tensor, ...]:
+        return (x - torch.sigmoid(logits),)
 
     def mean(self, logits: Tensor) -> Tensor:
         return logsigmoid(logits).exp()

@@ -23,10 +23,11 @@ SKLEARN_FILES = {
     "_version",
 }
 # The files of the torch side, from the top down: each may import those after it.
-TORCH_FILES = ["_engine", "_training", "_rows", "_models", "_networks", "likelihoods"]
+TORCH_FILES = ["_engine", "_training", "_optimizer", "_rows", "_models", "_networks"]
+TORCH_FILES += ["likelihoods"]
 ALLOWED = {
     "__init__": {"_autoencoder", "_vae", "_version", "likelihoods"},
-    "_autoencoder": SKLEARN_SIDE | {"_base", "_latent", "_models", "_validation"},
+    "_autoencoder": SKLEARN_SIDE | {"_base", "_defaults", "_latent", "_models", "_validation"},
     "_vae": SKLEARN_SIDE | {"_base", "_engine", "_models", "_validation"},
     "_base": SKLEARN_SIDE
     | {"_defaults", "_engine", "_networks", "_progress", "_table", "_training", "_validation"}
@@ -38,7 +39,8 @@ ALLOWED = {
     "_defaults": {"numpy"},
     "_version": set(),
     "_engine": {"numpy", "torch", "threadpoolctl", "_training", "_rows", "_models", "likelihoods"},
-    "_training": {"torch", "_models", "_rows"},
+    "_training": {"torch", "_models", "_optimizer", "_rows"},
+    "_optimizer": {"torch"},
     "_rows": {"torch"},
     "_models": {"torch", "_networks", "likelihoods"},
     "_networks": {"torch"},

@@ -59,6 +59,7 @@ def test_the_gradients_are_those_of_autograd(activation, sizes):
     expected = torch.autograd.grad(network(x), [x, *parameters], grad)
     for parameter in parameters:
         parameter.grad = torch.zeros_like(parameter)
+    network.bind()
     with torch.no_grad():
         out, backward = network.trace(x.detach())
         got = backward(grad)

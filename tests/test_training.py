@@ -263,3 +263,10 @@ def test_auto_is_quick_on_a_small_table(Estimator):
     model = Estimator(random_state=0).fit(X)
     assert time.process_time() - start < 30
     assert model.score(X) > quick(Estimator, max_iter=1).fit(X).score(X)
+
+
+def test_the_loss_curve_ends_at_the_loss_of_the_model(X):
+    model = quick(AutoencoderTransformer, scaling=None, early_stopping=False, max_iter=3).fit(X)
+    error = X - model.inverse_transform(model.transform(X))
+    loss = 0.5 * ((error**2).sum(axis=1).mean() + X.shape[1] * np.log(2 * np.pi))
+    assert model.loss_curve_[-1] == pytest.approx(loss, rel=1e-4)
