@@ -48,7 +48,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         estimator with `fit`, `score_samples` and `sample`, as
         :class:`~sklearn.neighbors.KernelDensity`. "gaussian_mixture" has up to 10 components,
         fewer where rows are few. With None, there is no `sample`.
-    learning_rate : float, default=2e-3
+    learning_rate : float, default=4e-3
         Highest step size of Adam; it rises shortly, then falls along a cosine over `max_iter`.
     weight_decay : float, default=0.0
         Decoupled weight decay (AdamW) of the weight matrices.
@@ -153,7 +153,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         noise=0.0,
         tied=False,
         latent_density="gaussian_mixture",
-        learning_rate=2e-3,
+        learning_rate=4e-3,
         weight_decay=0.0,
         batch_size="auto",
         max_iter="auto",

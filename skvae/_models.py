@@ -98,6 +98,7 @@ class LatentModel(nn.Module):
     encoder: MLP
     decoder: MLP
     shared: Tensor
+    gain = 1.0  # of the weights that training starts from
 
     def __init__(self, likelihood: str | type[Likelihood], n_features: int, **config: Any):
         super().__init__()
@@ -107,8 +108,8 @@ class LatentModel(nn.Module):
 
     def initialize(self, generator: Generator, mean: Tensor) -> None:
         """Draw the weights; the decoder starts at the data's mean, shape (n_features,)."""
-        self.encoder.initialize(generator)
-        self.decoder.initialize(generator)
+        self.encoder.initialize(generator, self.gain)
+        self.decoder.initialize(generator, self.gain)
         start = torch.cat(self.likelihood.params_for_mean(mean))
         self.decoder.biases[-1].data.copy_(start)
 
@@ -209,6 +210,10 @@ class Autoencoder(LatentModel):
     The loss is -log p(x | f(x)) with the shared vectors of the likelihood at one (for the
     Gaussian: half the squared error); they are set after training.
     """
+
+    # The variance of inner weights is 1 / n_in. A VAE keeps to smaller weights: with these it
+    # learns faster, but small tables by heart.
+    gain = 3**0.5
 
     def __init__(
         self,

@@ -92,12 +92,17 @@ class MLP(nn.Module):
         self._layers: list[Layer] = []
         self._ones = torch.empty(0)
 
-    def initialize(self, generator: Generator) -> None:
-        """Draw weights and biases as torch's linear layers do: uniform, +-1/sqrt(n_in)."""
+    def initialize(self, generator: Generator, gain: float = 1.0) -> None:
+        """Draw weights and biases uniformly from +-1/sqrt(n_in), as torch's linear layers do.
+
+        Inner weights are then multiplied by `gain`.
+        """
         for weight, bias in zip(self.weights, self.biases, strict=True):
             bound = weight.shape[1] ** -0.5
             nn.init.uniform_(weight, -bound, bound, generator=generator)
             nn.init.uniform_(bias, -bound, bound, generator=generator)
+        for weight in [*self.weights][:-1]:
+            weight.data.mul_(gain)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., n_in) to (..., n_out)."""
