@@ -94,7 +94,7 @@ class AutoencoderTransformer(BaseAutoencoder):
     n_iter_ : int
         Epochs run.
     loss_curve_ : list of float
-        Mean loss of the training rows (500 of them, where they are more) at the end of each
+        Mean loss of the training rows (256 of them, where they are more) at the end of each
         epoch, in nats a row, in working units.
     validation_scores_ : list of float or None
         Minus the mean loss of the held-out rows, by epoch; None if none were held out.

@@ -5,7 +5,6 @@ import copy
 import numpy as np
 from sklearn import config_context
 from sklearn.base import clone
-from sklearn.mixture import GaussianMixture
 from sklearn.utils.validation import has_fit_parameter
 
 
@@ -41,6 +40,9 @@ def draw(density, n_samples, seed):
 
 
 def _mixture(Z):
+    # Half of the time that `import skvae` takes beside torch's and scikit-learn's own.
+    from sklearn.mixture import GaussianMixture
+
     n_samples, n_components = Z.shape
     # A component has about n_components^2 / 2 numbers to learn.
     size = int(np.clip(n_samples // (20 * (n_components + 1)), 1, 10))

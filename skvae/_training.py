@@ -22,7 +22,7 @@ from ._rows import Part, Rows
 MEMORY = 20
 # Training rows on which the loss is measured after each epoch. In the steps themselves only its
 # gradient is computed: the value would take a fifth of a small step.
-MONITORED_ROWS = 500
+MONITORED_ROWS = 256
 
 
 @dataclass(frozen=True)
