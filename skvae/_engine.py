@@ -155,7 +155,10 @@ def _full_precision(device: torch.device) -> AbstractContextManager[None]:
 
 def unsupported(likelihood: LikelihoodParameter, X: NDArray) -> float | None:
     """Return a value of X outside the likelihood's support, None where there is none."""
-    accepts = resolve_likelihood(likelihood).accepts
+    resolved = resolve_likelihood(likelihood)
+    if type(resolved).accepts is Likelihood.accepts:  # what is finite, as X is known to be
+        return None
+    accepts = resolved.accepts
     size = max(1, BATCH_BYTES // (8 * X[0].nbytes))
     for start in range(0, len(X), size):
         x = torch.from_numpy(np.array(X[start : start + size]))

@@ -8,7 +8,9 @@ from sklearn.utils import gen_batches
 # Rows from which quantiles are taken, drawn at random where there are more.
 MAX_ROWS = 100_000
 # Bytes of X that are worked on at a time.
-PART_BYTES = 2**23
+PART_BYTES = 2**21
+# The same where no function of scikit-learn's is called, which costs a little each time.
+CACHED_BYTES = 2**18
 
 
 class Table:
@@ -94,7 +96,7 @@ def _fitted_scaler(X, sample_weight):
 
 def _some_rows(X, sample_weight, random_state):
     """Return X and the weights, or random rows of them where they are many."""
-    n_rows = min(MAX_ROWS, max(1000, 2 * PART_BYTES // X[0].nbytes))
+    n_rows = min(MAX_ROWS, max(1000, 8 * PART_BYTES // X[0].nbytes))
     if len(X) <= n_rows:
         return X, sample_weight
     rows = np.sort(np.random.RandomState(random_state).permutation(len(X))[:n_rows])
@@ -111,12 +113,13 @@ def _scale_beside_spike(X, scale, sample_weight, random_state):
     some = np.random.RandomState(random_state).permutation(len(X))[:1000]
     spike = np.median(X[some], axis=0)
     columns = np.flatnonzero((X[some] == spike).mean(axis=0) > 0.45)
+    spike = spike[columns].astype(X.dtype)
     share, square = np.zeros((2, len(columns)))
     weights = np.ones(len(X)) if sample_weight is None else sample_weight
-    for rows in gen_batches(len(X), max(1, PART_BYTES // X[0].nbytes)):
-        distance = X[rows][:, columns].astype(np.float64) - spike[columns]
-        share += weights[rows] @ (distance != 0)
-        square += weights[rows] @ distance**2
+    for rows in gen_batches(len(X), max(1, CACHED_BYTES // X[0].nbytes)):
+        distance = (X[rows][:, columns] - spike).astype(np.float64)
+        share += weights[rows] @ (distance != 0).astype(np.float64)
+        square += weights[rows] @ np.square(distance, out=distance)
     rare = (share > 0) & (share < 0.5 * weights.sum())
     scale = scale.copy()
     scale[columns[rare]] = np.sqrt(square[rare] / share[rare])
