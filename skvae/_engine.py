@@ -38,8 +38,9 @@ WORK_OF_A_THREAD = 20_000_000
 IN_MEMORY_BYTES = 2**26
 # Rows from which means of features are taken.
 MANY_ROWS = 2_000
-# Bytes that the intermediate results of a batch may take when a method runs over rows.
-BATCH_BYTES = 2**25
+# Bytes that the intermediate results of a batch take when a method runs over rows: as many as
+# stay in the cache, but more for a few rows that need much, to a limit.
+CACHED_BYTES, BATCH_BYTES, A_FEW_ROWS = 2**22, 2**25, 128
 
 
 def as_array(X: Any) -> Any:
@@ -337,7 +338,8 @@ def run(
 
     `forward` brings rows to working units.
     """
-    size = max(1, BATCH_BYTES // (X.itemsize * module.breadth(verb)))
+    row_bytes = X.itemsize * module.breadth(verb)
+    size = max(1, min(max(CACHED_BYTES // row_bytes, A_FEW_ROWS), BATCH_BYTES // row_bytes))
     where = resolve_device(device, min(size, len(X)) * module.breadth(verb))
     if where.type != "cpu":
         module = copy.deepcopy(module).to(where)

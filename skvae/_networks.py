@@ -90,7 +90,8 @@ class MLP(nn.Module):
         self._weights = weights[::-1] if self.is_tied else weights
         self._biases = list(self.biases)
         self._layers: list[Layer] = []
-        self._ones = torch.empty(0)
+        # By length, and kept: a recorded step goes on reading them.
+        self._ones: dict[int, Tensor] = {}
 
     def initialize(self, generator: Generator, gain: float = 1.0) -> None:
         """Draw weights and biases uniformly from +-1/sqrt(n_in), as torch's linear layers do.
@@ -121,13 +122,13 @@ class MLP(nn.Module):
                 weights, biases, self._matrices(gradient), self._biases, strict=True
             )
         ]
-        self._ones = biases[0].new_ones(0)
+        self._ones = {}
 
     def ones(self, n_samples: int) -> Tensor:
         """Return a vector of ones: a product with it sums over rows in half the time of `sum`."""
-        if len(self._ones) != n_samples:
-            self._ones = self._biases[0].new_ones(n_samples)
-        return self._ones
+        if n_samples not in self._ones:
+            self._ones[n_samples] = self._biases[0].new_ones(n_samples)
+        return self._ones[n_samples]
 
     def trace(self, x: Tensor, to_input: bool = True) -> tuple[Tensor, Backward]:
         """Map x of shape (n_samples, n_in); return the output, and the backward function.

@@ -36,8 +36,8 @@ class Adam:
         ):
             p.data, p.grad = value.view_as(p), grad.view_as(p)
 
-    def step(self, learning_rate: float) -> None:
-        """Follow the gradients."""
+    def step(self, learning_rate: float | Tensor) -> None:
+        """Follow the gradients; a learning rate that is a tensor has no axes and is float32."""
         if self.weight_decay:
             self.flat[: self.n_decaying].mul_(1 - learning_rate * self.weight_decay)
         self.count += 1

@@ -16,6 +16,7 @@ from torch import Generator, Tensor
 from ._models import LatentModel, Moment
 from ._optimizer import Adam
 from ._rows import Part, Rows
+from ._step import CapturedStep, Step
 
 # Batches that the likelihood's shared vectors remember, at least; an epoch if that is longer, so
 # that what is rare is not forgotten until it comes again.
@@ -125,15 +126,13 @@ class DivergenceCheck:
 
 @torch.inference_mode()
 def run_epoch(
-    model: LatentModel,
     rows: Rows,
     plan: Plan,
-    optimizer: Adam,
     epoch: int,
-    generators: tuple[Generator, Generator],
+    shuffle: Generator,
+    take: Step,
 ) -> None:
     """Take one step a batch."""
-    shuffle, noise = generators
     per_epoch = math.ceil(rows.n_train / plan.batch_size)
     n_steps = plan.max_iter * per_epoch
     n_rising, n_warm = min(100, n_steps // 20), plan.warmup * n_steps
@@ -143,8 +142,7 @@ def run_epoch(
             warmth=min(1.0, step / n_warm) if n_warm else 1.0,
             rate=max(1 / max(MEMORY, per_epoch), 1 / (step + 1)),
         )
-        model.ascend(x, weight, noise, moment)
-        optimizer.step(plan.learning_rate * cosine(step, n_steps, n_rising))
+        take(x, weight, moment, plan.learning_rate * cosine(step, n_steps, n_rising))
 
 
 @torch.no_grad()
@@ -161,14 +159,17 @@ def train(
     """
     optimizer, history = Adam(model, plan.weight_decay, plan.batch_size), History()
     model.bind()
-    size, seed = 8 * plan.batch_size, generators[1].initial_seed()
+    shuffle, noise = generators
+    kind = CapturedStep if noise.device.type == "cuda" else Step
+    take = kind(model, optimizer, noise)
+    size, seed = 8 * plan.batch_size, noise.initial_seed()
     training = Gauge(model, rows.some(MONITORED_ROWS), size, seed)
     validation = Gauge(model, rows.held_out, size, seed) if rows.n_held_out else None
     check = DivergenceCheck(training.loss(), plan.learning_rate)
     progress = Progress(optimizer.flat, plan.tol)
     try:
         for epoch in range(plan.max_iter):
-            run_epoch(model, rows, plan, optimizer, epoch, generators)
+            run_epoch(rows, plan, epoch, shuffle, take)
             loss = judged = training.loss()
             check.finite(loss, epoch)
             history.losses.append(loss)

@@ -23,8 +23,8 @@ SKLEARN_FILES = {
     "_version",
 }
 # The files of the torch side, from the top down: each may import those after it.
-TORCH_FILES = ["_engine", "_training", "_optimizer", "_rows", "_models", "_networks"]
-TORCH_FILES += ["likelihoods"]
+TORCH_FILES = ["_engine", "_training", "_step", "_optimizer", "_rows", "_models"]
+TORCH_FILES += ["_networks", "likelihoods"]
 ALLOWED = {
     "__init__": {"_autoencoder", "_vae", "_version", "likelihoods"},
     "_autoencoder": SKLEARN_SIDE | {"_base", "_defaults", "_latent", "_models", "_validation"},
@@ -39,7 +39,8 @@ ALLOWED = {
     "_defaults": {"numpy"},
     "_version": set(),
     "_engine": {"numpy", "torch", "threadpoolctl", "_training", "_rows", "_models", "likelihoods"},
-    "_training": {"torch", "_models", "_optimizer", "_rows"},
+    "_training": {"torch", "_models", "_optimizer", "_rows", "_step"},
+    "_step": {"torch", "_models", "_optimizer"},
     "_optimizer": {"torch"},
     "_rows": {"torch"},
     "_models": {"torch", "_networks", "likelihoods"},
