@@ -16,8 +16,14 @@ class AutoencoderTransformer(BaseAutoencoder):
     A network (the encoder) maps a row x to its code z = f(x), a second one (the decoder) maps the
     code back. Training minimises the negative log-likelihood :math:`-\log p(x | f(x))`, summed
     over features, averaged over rows: for real values half the squared error in working units,
-    for values in [0, 1] the cross-entropy. Afterwards the noise scale of each feature, and a
+    for flags and categories the cross-entropy. Afterwards the noise scale of each feature, and a
     density of the codes to draw from, are estimated.
+
+    X is an array of numbers, or a pandas or polars data frame whose columns may be numbers, flags,
+    strings and categories; `inverse_transform`, `sample` and `impute` give back what `fit` was
+    given. Cells may be missing (NaN, None, NA) wherever rows are taken: the loss and the score are
+    then those of the known cells. A level that `fit` has not seen counts as missing; infinite
+    values are an error, and so are sparse matrices.
 
     Parameters
     ----------
@@ -29,20 +35,30 @@ class AutoencoderTransformer(BaseAutoencoder):
     activation : str, default="silu"
         The non-linearity between layers: "relu", "leaky_relu", "elu", "silu", "gelu", "tanh",
         "sigmoid" or "identity".
-    likelihood : {"auto", "gaussian", "bernoulli"} or Likelihood class, default="auto"
-        The distribution p(x | z). "gaussian" has a noise scale for each feature, "bernoulli" is
-        for values in [0, 1]; "auto" is the latter where X has zeros and ones only. A subclass of
-        :class:`skvae.likelihoods.Likelihood` may be passed.
+    likelihood : str, Likelihood class or dict, default="auto"
+        The distribution p(x | z). "auto" goes by the dtypes of a data frame: columns of floats and
+        integers are "gaussian", booleans and columns of two levels "bernoulli", strings,
+        categories and enums "categorical"; numbers that are 0 and 1, in a frame or in all of an
+        array, are "bernoulli" too. A name holds for all columns: "gaussian" (with a noise
+        scale for each), "heteroscedastic_gaussian" (noise that differs from row to row),
+        "student_t" (some cells are wild), "bernoulli" (values in [0, 1]), "poisson" and
+        "negative_binomial" (counts), "multinomial" (a row is counts over the columns). So does a
+        subclass of :class:`skvae.likelihoods.Likelihood`. A dict {columns: likelihood} overrides
+        "auto" for columns of a data frame, where "categorical" may be chosen, too; columns are a
+        name, a tuple of names, or a function that takes the frame and returns names, as
+        :func:`~sklearn.compose.make_column_selector` makes.
     scaling : {"standard", "quantile", None}, default="standard"
-        How continuous features are scaled inside the model: to zero mean and unit variance (one
-        of which a single value fills more than half the rows: to unit spread of the others); by
-        their quantiles to a normal distribution (a piecewise linear map); not at all. The
+        How columns of a continuous likelihood (the Gaussians, Student's t) are scaled inside the
+        model: to zero mean and unit variance (one of which a single value fills more than half
+        the rows: to unit spread of the others); by their quantiles to a normal distribution (a
+        piecewise linear map); not at all. Flags, counts and levels are taken as they are. The
         log-Jacobian of the map is part of the score, so scores are in the units of X.
     noise : float, default=0.0
         Standard deviation, in working units, of normal noise added to the encoder's input in
         training (denoising autoencoder).
     tied : bool, default=False
-        Whether the decoder's weights are the encoder's, transposed.
+        Whether the decoder's weights are the encoder's, transposed. Not where training rows have
+        missing cells, nor with likelihoods of several parameters.
     latent_density : {"gaussian_mixture", None} or estimator, default="gaussian_mixture"
         The density that is fitted to the codes after training, and from which `sample` draws: an
         estimator with `fit`, `score_samples` and `sample`, as

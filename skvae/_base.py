@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from numbers import Integral, Real
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -15,12 +16,16 @@ from sklearn.base import (
 from sklearn.utils import check_array, check_random_state, gen_batches
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from . import _defaults, _engine
+from . import _blocks, _defaults, _engine
+from ._cells import CellsMixin, check_count
 from ._networks import ACTIVATIONS
 from ._progress import CallbackSupportMixin, Epochs, Printer, with_callbacks
+from ._schema import Schema, is_frame
+from ._sparse import DenseOnDemand, has_gaps
 from ._table import Table
 from ._training import Plan
 from ._validation import (
+    Choices,
     Interval,
     Options,
     Sizes,
@@ -33,15 +38,19 @@ from ._version import __version__
 from .likelihoods import LIKELIHOODS, Likelihood
 
 # What a warm start cannot change.
-SHAPE = ("n_features", "n_components", "hidden_layer_sizes", "activation", "likelihood", "tied")
+SHAPE = ("blocks", "masks", "n_components", "hidden_layer_sizes", "activation", "tied")
 AUTO = Options(("auto",))
 SEED = Interval(Integral, 0, 2**32)
+
+# Likelihoods of a table whose columns are all alike, and those of one column.
+ALONE = tuple(name for name, cls in LIKELIHOODS.items() if not cls.needs_levels)
+BY_COLUMN = (Options(LIKELIHOODS), Subclass((Likelihood,)))
 
 RULES = {
     "n_components": (Interval(Integral, 1, np.inf), AUTO),
     "hidden_layer_sizes": (Sizes(), AUTO),
     "activation": (Options(ACTIVATIONS),),
-    "likelihood": (Options(("auto", *LIKELIHOODS)), Subclass((Likelihood,))),
+    "likelihood": (Options(("auto", *ALONE)), Subclass((Likelihood,)), Choices(BY_COLUMN)),
     "scaling": (Options(("standard", "quantile", None)),),
     "learning_rate": (Interval(Real, 0, np.inf, "()"),),
     "weight_decay": (Interval(Real, 0, np.inf),),
@@ -76,8 +85,10 @@ def _resolved(value, default, *args):
 
 
 def _is_binary(X):
-    """Tell whether X has zeros and ones only; most arrays are told by their first rows."""
-    return all(np.isin(X[rows], (0, 1)).all() for rows in gen_batches(len(X), 1000))
+    """Tell whether X has zeros, ones and gaps only; most arrays are told by their first rows."""
+    return all(
+        (np.isin(X[rows], (0, 1)) | np.isnan(X[rows])).all() for rows in gen_batches(len(X), 1000)
+    )
 
 
 def _offset(scores, weights, contamination):
@@ -97,6 +108,7 @@ def _offset(scores, weights, contamination):
 
 
 class BaseAutoencoder(
+    CellsMixin,
     CallbackSupportMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
@@ -138,6 +150,8 @@ class BaseAutoencoder(
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
@@ -206,7 +220,7 @@ class BaseAutoencoder(
             data = {"X": X, "y": y}
             if sample_weight is not None:
                 data["metadata"] = {"sample_weight": sample_weight}
-            X = self._checked(X, ensure_min_samples=2)
+            X = self._read(X, previous)
             weights = check_sample_weight(sample_weight, len(X))
             self._fit(X, weights, table, module, data)
         return self
@@ -216,8 +230,9 @@ class BaseAutoencoder(
         """Fit to validated rows, from the table and module of a previous fit if there is one."""
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         seeds = _engine.spawn_seeds(seed, 5)
-        config = self._model_config(X)
-        table = table or self._fit_table(X, weights, config["likelihood"], seeds[3])
+        blocks = self._blocks_of(X)
+        config = self._model_config(X, blocks)
+        table = table or self._fit_table(X, weights, blocks, seeds[3])
         self._check_warm_start(start, config)
         n_held_out = (
             _defaults.held_out(len(X), self.validation_fraction) if self.early_stopping else 0
@@ -251,34 +266,40 @@ class BaseAutoencoder(
         self._set_offset(X, weights, n_steps, seeds[4])
         epochs.close(attributes)
 
-    def _model_config(self, X):
+    def _model_config(self, X, blocks):
         """Return the arguments of the model class, "auto" resolved."""
         n_features = X.shape[1]
-        likelihood = self.likelihood
-        if likelihood == "auto":
-            likelihood = "bernoulli" if _is_binary(X) else "gaussian"
         hidden = _resolved(self.hidden_layer_sizes, _defaults.hidden_layer_sizes, n_features)
         n_components = _resolved(self.n_components, _defaults.n_components, n_features)
         return {
-            "n_features": n_features,
+            "blocks": tuple(block.spec for block in blocks),
+            "masks": has_gaps(X),
             "n_components": int(n_components),
             "hidden_layer_sizes": tuple(int(width) for width in hidden),
             "activation": self.activation,
-            "likelihood": likelihood,
             **self._model_parameters(),
         }
 
-    def _fit_table(self, X, weights, likelihood, seed):
-        """Check the support of the likelihood; learn the scaling where it is continuous."""
-        refused = _engine.unsupported(likelihood, X)
-        support, continuous = _engine.describe(likelihood)
-        if refused is not None:
-            raise ValueError(
-                f"likelihood={likelihood!r} needs {support}, got {refused:g} in X; "
-                "for real-valued data use 'gaussian'."
-            )
-        scaling = self.scaling if continuous else None
-        return Table.fit(X, scaling=scaling, sample_weight=weights, random_state=seed)
+    def _fit_table(self, X, weights, blocks, seed):
+        """Check the support of the likelihoods; learn the scaling where they are continuous."""
+        _blocks.check_support(X, blocks, getattr(self, "feature_names_in_", None))
+        return Table.fit(
+            X,
+            _blocks.layout(blocks),
+            scaling=self.scaling,
+            sample_weight=weights,
+            random_state=seed,
+        )
+
+    def _blocks_of(self, X):
+        """Return which likelihood the columns of validated rows have."""
+        if self._schema is not None:
+            n_levels = [None if n is None else len(n) for n in self._schema.levels]
+            return _blocks.of_kinds(self._schema.kinds, n_levels)
+        likelihood = self.likelihood
+        if likelihood == "auto":
+            likelihood = "bernoulli" if _is_binary(X) else "gaussian"
+        return [_blocks.Block(likelihood, tuple(range(X.shape[1])))]
 
     def _check_warm_start(self, start, config):
         if start is None:
@@ -329,24 +350,58 @@ class BaseAutoencoder(
         n_rows = _defaults.rows_for_offset(len(X), self.n_iter_, n_passes, n_weights)
         if n_rows < len(X):
             rows = np.random.default_rng(seed).choice(len(X), n_rows, replace=False)
-            X, weights = X[rows], None if weights is None else weights[rows]
+            X, weights = X.take(rows, axis=0), None if weights is None else weights[rows]
         self._finish(X, weights, n_steps, seed)
         weights = np.ones(len(X)) if weights is None else weights
         self.offset_ = float(_offset(self._score("score", X), weights, self.contamination))
 
     # -------------------------------------------------------------------------------- applying
 
+    def _read(self, X, previous):
+        """Return training rows as an array; learn what their columns are, if they have names."""
+        if previous is None:
+            self._schema = None
+            if is_frame(X):
+                self._schema = Schema.fit(X, self._overrides(X))
+            elif isinstance(self.likelihood, dict):
+                raise ValueError(
+                    "A dict as likelihood names columns of a data frame, but X is none; name one "
+                    f"likelihood for all of its columns. Got {self.likelihood!r}."
+                )
+        return self._checked(X, reset=True, ensure_min_samples=2)
+
+    def _overrides(self, X):
+        """Return the likelihoods that the user has chosen for columns of a frame."""
+        if isinstance(self.likelihood, dict):
+            return self.likelihood
+        return {} if self.likelihood == "auto" else {tuple(X.columns): self.likelihood}
+
     def _validated(self, X):
         """Return rows as an array in the caller's units, float64 or float32."""
         check_is_fitted(self)
         return self._checked(X, reset=False)
 
-    def _checked(self, X, **options):
-        """Return X as a float array in C order and in the byte order of the machine."""
-        X = validate_data(
-            self, _engine.as_array(X), dtype=[np.float64, np.float32], order="C", **options
-        )
+    def _checked(self, X, reset, **options):
+        """Return X as a float array in C order and in the byte order of the machine.
+
+        Sparse rows stay so, and come out dense where they are indexed. Missing cells are NaN,
+        levels of categories are numbered.
+        """
+        options |= {"dtype": [np.float64, np.float32], "order": "C"}
+        options |= {"ensure_all_finite": "allow-nan", "accept_sparse": "csr"}
+        X = _engine.as_array(X)
+        if self._schema is not None and is_frame(X):
+            validate_data(self, X, reset=reset, skip_check_array=True)
+            X = check_array(self._schema.encode(X), input_name="X", estimator=self, **options)
+        else:
+            X = validate_data(self, X, reset=reset, **options)
+        if issparse(X):
+            return DenseOnDemand(X)
         return np.asarray(X, dtype=X.dtype.newbyteorder("="))
+
+    def _as_given(self, X):
+        """Return cells as what `fit` was given: an array or a frame."""
+        return X if self._schema is None else self._schema.decode(X)
 
     def _run(self, verb, X):
         """Apply a method of the module to validated rows, computing in their dtype."""
@@ -399,7 +454,8 @@ class BaseAutoencoder(
                 f"takes codes of n_components={self._n_features_out}."
             )
         module = _engine.in_dtype(X.dtype, self.module_, self._twin)
-        return self._table.backward(_engine.run(module, "decode", X, device=self.device))
+        Z = _engine.run(module, "decode", X, device=self.device)
+        return self._as_given(self._table.backward(Z))
 
     def score(self, X, y=None, sample_weight=None):
         """Return the mean of `score_samples`.
@@ -451,7 +507,7 @@ class BaseAutoencoder(
         """
         return np.where(self.decision_function(X) < 0, -1, 1)
 
-    def sample(self, n_samples=1, random_state=None):
+    def sample(self, n_samples=1, random_state=None, *, conditions=None):
         """Draw new rows.
 
         Parameters
@@ -461,18 +517,23 @@ class BaseAutoencoder(
         random_state : int, RandomState instance or None, default=None
             Seed of the draws. With None, that of the estimator is used: an int then gives the
             same rows in each call.
+        conditions : dict or None, default=None
+            Cells that are given, {column: value}, columns by name (of an array, by index). Then
+            codes are drawn from the prior, drawn again with weights p(given cells | z), and the
+            other cells from p(x | z): for many prior codes this is p(x | given cells). Conditions
+            that hardly occur leave few codes with weight, and so rows that resemble one another.
 
         Returns
         -------
-        X : ndarray of shape (n_samples, n_features)
-            Draws from p(x), the noise of the likelihood included.
+        X : {ndarray, data frame} of shape (n_samples, n_features)
+            Draws from p(x), the noise of the likelihood included; what `fit` was given, with its
+            columns and dtypes.
         """
         check_is_fitted(self)
-        if not isinstance(n_samples, Integral) or n_samples < 1:
-            raise ValueError(f"n_samples must be an int in the range [1, inf). Got {n_samples!r}.")
-        random_state = self.random_state if random_state is None else random_state
-        seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
-        codes, rows = _engine.spawn_seeds(seed, 2)
+        check_count("n_samples", n_samples)
+        codes, rows = _engine.spawn_seeds(self._seed_of_draws(random_state), 2)
+        if conditions:
+            return self._as_given(self._draw_given(conditions, int(n_samples), codes, rows))
         module = _engine.in_dtype(np.float64, self.module_, self._twin)
-        Z = _engine.draw_rows(module, self._draw_codes(int(n_samples), codes), rows)
-        return self._table.backward(Z)
+        Z = self._draw_codes(int(n_samples), codes)
+        return self._as_given(self._table.backward(_engine.draw_rows(module, Z, rows)))

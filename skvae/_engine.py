@@ -18,7 +18,8 @@ import torch
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
-from ._models import LatentModel, resolve_likelihood
+from ._columns import resolve_likelihood
+from ._models import LatentModel
 from ._rows import BlockRows, Part, Rows, shuffled
 from ._training import History, Plan, train
 from .likelihoods import Likelihood
@@ -154,18 +155,18 @@ def _full_precision(device: torch.device) -> AbstractContextManager[None]:
 # ----------------------------------------------------------------------------------------- fit
 
 
-def unsupported(likelihood: LikelihoodParameter, X: NDArray) -> float | None:
-    """Return a value of X outside the likelihood's support, None where there is none."""
+def unsupported(likelihood: LikelihoodParameter, X: NDArray) -> tuple[int, float] | None:
+    """Return a column and a value in it outside the likelihood's support; None without one."""
     resolved = resolve_likelihood(likelihood)
     if type(resolved).accepts is Likelihood.accepts:  # what is finite, as X is known to be
         return None
-    accepts = resolved.accepts
     size = max(1, BATCH_BYTES // (8 * X[0].nbytes))
     for start in range(0, len(X), size):
         x = torch.from_numpy(np.array(X[start : start + size]))
-        refused = x[~accepts(x)]
+        refused = (~resolved.accepts(x) & ~torch.isnan(x)).nonzero()
         if len(refused):
-            return refused[0].item()
+            row, column = refused[0].tolist()
+            return column, x[row, column].item()
     return None
 
 
@@ -239,9 +240,9 @@ def _reader(
 
 
 def _finite(x: torch.Tensor) -> torch.Tensor:
-    """Return x; a value too large for its dtype is an error."""
-    if not torch.isfinite(x.sum()) and not torch.isfinite(x).all():
-        column = int(torch.nonzero(~torch.isfinite(x))[0, 1])
+    """Return x, where NaN is a gap; a value too large for its dtype is an error."""
+    if not torch.isfinite(x.sum()) and torch.isinf(x).any():
+        column = int(torch.nonzero(torch.isinf(x))[0, 1])
         name = str(x.dtype).removeprefix("torch.")
         raise ValueError(
             f"Column {column} of X has values too large for dtype({name!r}); use "
@@ -266,11 +267,12 @@ def _split(
 
 
 def _mean(part: Part) -> torch.Tensor:
-    """Return the (weighted) mean of rows, on the CPU."""
+    """Return the (weighted) mean of the known cells of rows, zero where none is, on the CPU."""
     x, weight = part
-    if weight is None or not weight.any():
-        return x.mean(0).cpu()
-    return ((x * weight).sum(0) / weight.sum()).cpu()
+    known = (~torch.isnan(x)).to(x.dtype)
+    if weight is not None and weight.any():
+        known = known * weight
+    return ((x.nan_to_num() * known).sum(0) / known.sum(0).clamp(min=1e-30)).cpu()
 
 
 # Held-out rows from which a value for each feature is estimated, else one for all of them.
@@ -292,8 +294,9 @@ def _finished(model: LatentModel, rows: Rows, seed: int) -> LatentModel:
             learned = model.shared.clone()
             model.fit_shared(*held_out, _generator(seed))
         if 0 < rows.n_held_out < ENOUGH_ROWS:
-            growth = model.shared.mean(1, keepdim=True) / learned.mean(1, keepdim=True)
-            model.shared.copy_(learned * growth)
+            used = (model.shared != learned).to(learned.dtype)
+            growth = (model.shared * used).sum(1) / (learned * used).sum(1).clamp(min=1e-30)
+            model.shared.copy_(torch.where(used > 0, learned * growth[:, None], learned))
     return model
 
 
@@ -333,10 +336,11 @@ def run(
     X: NDArray,
     forward: Callable[[NDArray], NDArray] = np.array,
     device: str = "cpu",
+    *args: object,
 ) -> NDArray:
     """Apply a method of the module to rows, batch by batch; array in, array out.
 
-    `forward` brings rows to working units.
+    `forward` brings rows to working units; the method gets `args` after them.
     """
     row_bytes = X.itemsize * module.breadth(verb)
     size = max(1, min(max(CACHED_BYTES // row_bytes, A_FEW_ROWS), BATCH_BYTES // row_bytes))
@@ -347,7 +351,7 @@ def run(
     with _inferring(where):
         for start in range(0, max(1, len(X)), size):
             x = torch.from_numpy(forward(X[start : start + size])).to(where)
-            parts.append(getattr(module, verb)(x).cpu())
+            parts.append(getattr(module, verb)(x, *args).cpu())
         return (parts[0].contiguous() if len(parts) == 1 else torch.cat(parts)).numpy()
 
 
@@ -362,6 +366,26 @@ def draw_rows(module: LatentModel, Z: NDArray, seed: int) -> NDArray:
     """Draw a row from p(x | z) for each code."""
     with _inferring(torch.device("cpu")):
         return module.draw(torch.from_numpy(Z).to(_dtype(module)), _generator(seed)).numpy()
+
+
+def complete(
+    module: LatentModel,
+    X: NDArray,
+    forward: Callable[[NDArray], NDArray],
+    n_draws: int,
+    seed: int,
+) -> NDArray:
+    """Draw completed rows in working units, shape (n_samples, n_draws, n_cells)."""
+    return run(module, "complete", X, forward, "cpu", n_draws, _generator(seed))
+
+
+def draw_rows_given(
+    module: LatentModel, X: NDArray, Z: NDArray, n_samples: int, seed: int
+) -> NDArray:
+    """Draw rows given what is known of one, X in working units, from codes of the prior."""
+    with _inferring(torch.device("cpu")):
+        x, z = (torch.from_numpy(A).to(_dtype(module)) for A in (X, Z))
+        return module.draw_given(x, z, n_samples, _generator(seed)).numpy()
 
 
 # --------------------------------------------------------------------------------- persistence

@@ -15,10 +15,12 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import logsigmoid
 
+from ._columns import BlockSpec, Columns
 from ._networks import MLP
-from .likelihoods import LIKELIHOODS, Likelihood
 
 TINY = 1e-30
+# Times that an autoencoder which was trained without gaps looks at those that it has filled.
+N_REFILLS = 10
 
 
 class Moment(NamedTuple):
@@ -30,11 +32,6 @@ class Moment(NamedTuple):
 
     warmth: float = 1.0
     rate: float = 1.0
-
-
-def resolve_likelihood(likelihood: str | type[Likelihood]) -> Likelihood:
-    """Return an instance of the likelihood with this name, or of this class."""
-    return (LIKELIHOODS[likelihood] if isinstance(likelihood, str) else likelihood)()
 
 
 def gaussian_kl(loc: Tensor, log_scale: Tensor) -> Tensor:
@@ -89,29 +86,65 @@ def reparametrize(
     return loc + shift, backward
 
 
+def hidden(observed: Tensor, generator: Generator) -> Tensor:
+    """Return which cells the encoder is shown in training, of those that are observed.
+
+    Each row also gets the gaps of another row, as cells go missing together ("Copy-masking",
+    CACTI, ICML 2025), and up to three tenths of its cells are hidden at random.
+    """
+
+    def uniform(width: int) -> Tensor:
+        x = torch.empty(len(observed), width, dtype=observed.dtype, device=observed.device)
+        return x.uniform_(generator=generator)
+
+    others = observed.index_select(0, uniform(1)[:, 0].argsort())
+    return observed * others * (uniform(observed.shape[1]) >= 0.3 * uniform(1))
+
+
+class Seen(NamedTuple):
+    """Rows with and without their gaps.
+
+    cells : the values, zero where they are missing.
+    observed : one where a cell is known, else zero, shape of cells; None if all are.
+    input : what the encoder gets.
+    """
+
+    cells: Tensor
+    observed: Tensor | None
+    input: Tensor
+
+
 class LatentModel(nn.Module):
-    """What both models share: two networks and a likelihood between them.
+    """What both models share: two networks, and the distribution of a row between them.
 
     `config` are the arguments that build it, plain values, kept so that a copy can be built.
+    Missing cells are NaN. With `masks` the encoder is told which they are, and in training more
+    cells are hidden from it than are missing; else it takes them for the mean.
     """
 
     encoder: MLP
     decoder: MLP
     shared: Tensor
+    column_of: Tensor
+    first_cell: Tensor
     gain = 1.0  # of the weights that training starts from
 
-    def __init__(self, likelihood: str | type[Likelihood], n_features: int, **config: Any):
+    def __init__(self, blocks: Sequence[BlockSpec], masks: bool = False, **config: Any):
         super().__init__()
-        self.config = {"likelihood": likelihood, "n_features": n_features, **config}
-        self.likelihood = resolve_likelihood(likelihood)
-        self.register_buffer("shared", torch.ones(self.likelihood.n_shared, n_features))
+        self.config = {"blocks": tuple(blocks), "masks": masks, **config}
+        self.masks = masks
+        self.columns = columns = Columns(blocks)
+        self.n_inputs = columns.n_cells + (columns.n_columns if masks else 0)
+        self.is_wide = columns.n_cells > columns.n_columns
+        self.register_buffer("shared", torch.ones(columns.n_shared, columns.n_cells))
+        for name in ("column_of", "first_cell"):
+            self.register_buffer(name, torch.tensor(getattr(columns, name)), persistent=False)
 
     def initialize(self, generator: Generator, mean: Tensor) -> None:
-        """Draw the weights; the decoder starts at the data's mean, shape (n_features,)."""
+        """Draw the weights; the decoder starts at the data's mean, shape (n_cells,)."""
         self.encoder.initialize(generator, self.gain)
         self.decoder.initialize(generator, self.gain)
-        start = torch.cat(self.likelihood.params_for_mean(mean))
-        self.decoder.biases[-1].data.copy_(start)
+        self.decoder.biases[-1].data.copy_(self.columns.start(mean))
 
     def start_from(self, other: LatentModel) -> None:
         """Take over what was learned by a model of the same shape."""
@@ -120,15 +153,32 @@ class LatentModel(nn.Module):
                 mine.copy_(theirs)
             self.shared.copy_(other.shared)
 
-    def conditional(self, z: Tensor) -> tuple[Tensor, ...]:
-        """Return the parameters of p(x | z), each of shape (..., n_features) or (n_features,)."""
-        return self._parameters_of(self.decoder(z))
+    def see(self, x: Tensor, hider: Generator | None = None) -> Seen:
+        """Tell the values of rows from their gaps; with a `hider`, hide more from the encoder."""
+        missing = torch.isnan(x)
+        if not self.masks and not missing.any():
+            return Seen(x, None, self.columns.embed(x))
+        cells, observed = x.masked_fill(missing, 0), (~missing).to(x.dtype)
+        seen = observed.index_select(-1, self.first_cell) if self.is_wide else observed
+        if hider is not None:
+            seen = hidden(seen, hider)
+        visible = seen.index_select(-1, self.column_of) if self.is_wide else seen
+        shown = self.columns.embed(cells) * visible
+        return Seen(cells, observed, torch.cat([shown, seen], -1) if self.masks else shown)
 
-    def _parameters_of(self, out: Tensor) -> tuple[Tensor, ...]:
-        params = (
-            (out,) if self.likelihood.n_params == 1 else out.chunk(self.likelihood.n_params, -1)
-        )
-        return (*params, *self.shared.unbind())
+    def _training_view(self, x: Tensor, generator: Generator) -> Seen:
+        # Without gaps in the training rows there is nothing to look for.
+        return self.see(x, generator) if self.masks else Seen(x, None, self.columns.embed(x))
+
+    def log_prob(self, seen: Seen, out: Tensor) -> Tensor:
+        """Return log p(x | z) by column, zero where it is missing, (..., n_columns)."""
+        log_prob = self.columns.log_prob(seen.cells, out, self.shared)
+        if seen.observed is None:
+            return log_prob
+        of_columns = seen.observed
+        if self.is_wide:
+            of_columns = of_columns.index_select(-1, self.first_cell)
+        return log_prob * of_columns
 
     def encode(self, x: Tensor) -> Tensor:
         """Return the codes of rows."""
@@ -136,11 +186,11 @@ class LatentModel(nn.Module):
 
     def decode(self, z: Tensor) -> Tensor:
         """Return E[x | z]."""
-        return self.likelihood.mean(*self.conditional(z))
+        return self.columns.mean(self.decoder(z), self.shared)
 
     def draw(self, z: Tensor, generator: Generator) -> Tensor:
         """Draw rows from p(x | z), the noise of the likelihood included."""
-        return self.likelihood.sample(*self.conditional(z), generator)
+        return self.columns.sample(self.decoder(z), self.shared, generator)
 
     def bind(self) -> None:
         """Prepare for `ascend`: parameters and gradients must stay where they are from now on."""
@@ -160,39 +210,62 @@ class LatentModel(nn.Module):
         """
         raise NotImplementedError
 
-    def _grad(self, x: Tensor, weight: Tensor | None, params: tuple[Tensor, ...]) -> Tensor:
+    def _grad(self, seen: Seen, weight: Tensor | None, out: Tensor) -> Tensor:
         """Return the gradient of the (weighted) log p(x | z) at the decoder's output."""
-        grads = self.likelihood.grads(x, *params)
-        return weighted(grads[0] if len(grads) == 1 else torch.cat(grads, -1), weight)
+        grad = self.columns.grads(seen.cells, out, self.shared)
+        if seen.observed is not None:
+            grad = grad * self.columns.to_outputs(seen.observed)
+        return weighted(grad, weight)
 
     def score(self, x: Tensor) -> Tensor:
         """Return the score of each row in nats, a function of the row alone; float64."""
         raise NotImplementedError
 
-    def posterior_draw(self, x: Tensor, generator: Generator) -> Tensor:
-        """Return a code of each row, drawn where codes are random."""
+    def posterior_draw(self, seen: Tensor, generator: Generator) -> Tensor:
+        """Return a code of each row, drawn where codes are random, from the encoder's input."""
         raise NotImplementedError
+
+    def impute(self, x: Tensor) -> Tensor:
+        """Return E[x | what is known of it]; known cells may differ from x."""
+        raise NotImplementedError
+
+    def complete(self, x: Tensor, n_draws: int, generator: Generator) -> Tensor:
+        """Draw rows given what is known of each, (n_samples, n_draws, n_cells); as `impute`."""
+        raise NotImplementedError
+
+    def draw_given(self, x: Tensor, codes: Tensor, n_draws: int, generator: Generator) -> Tensor:
+        """Draw rows given what is known of x, one row, from codes of its prior.
+
+        Codes are drawn anew with weights p(x | z), and rows from these.
+        """
+        log_weight = self.log_prob(self.see(x), self.decoder(codes)).sum(-1, dtype=torch.float64)
+        chosen = torch.multinomial(log_weight.softmax(0), n_draws, True, generator=generator)
+        return self.draw(codes[chosen], generator)
 
     def fit_shared(self, x: Tensor, weight: Tensor | None, generator: Generator) -> None:
         """Set the shared vectors of the likelihood to what is most likely for these rows."""
         if weight is not None:
             weight = weight / weight.mean().clamp(min=TINY)
-        params = self.conditional(self.posterior_draw(x, generator))
-        self._follow(x, weight, params, 1.0)
+        seen = self.see(x)
+        out = self.decoder(self.posterior_draw(seen.input, generator))
+        for _ in range(self.columns.n_updates):
+            self._follow(seen, weight, out, 1.0)
 
-    def _follow(
-        self, x: Tensor, weight: Tensor | None, params: tuple[Tensor, ...], rate: float
-    ) -> None:
-        """Move the shared vectors, the last of `params`, to what is likely for these rows."""
-        statistics = self.likelihood.shared_statistics(x, *params)
-        for shared, statistic in zip(params[self.likelihood.n_params :], statistics, strict=True):
-            if weight is None:
-                ones, share = self.decoder.ones(len(x)), rate / len(x)
-                shared.addmv_(statistic.t(), ones, beta=1 - rate, alpha=share)
+    def _follow(self, seen: Seen, weight: Tensor | None, out: Tensor, rate: float) -> None:
+        """Move the shared vectors to what is likely for these rows."""
+        n = len(out)
+        for cells, i, statistic in self.columns.statistics(seen.cells, out, self.shared):
+            shared = self.shared[i, cells]  # a view
+            if weight is None and seen.observed is None:
+                shared.addmv_(statistic.t(), self.decoder.ones(n), beta=1 - rate, alpha=rate / n)
             else:  # a batch counts by its weight, that of a usual row being one
-                mass = weight.sum()
-                mean = (statistic * weight).sum(0) / mass.clamp(min=TINY)
-                shared.lerp_(mean, (rate * mass / len(x)).clamp(max=1))
+                known = (
+                    statistic.new_ones(()) if seen.observed is None else seen.observed[:, cells]
+                )
+                weights = weighted(known, weight).expand_as(statistic)
+                mass = weights.sum(0)
+                mean = (statistic * weights).sum(0) / mass.clamp(min=TINY)
+                shared.lerp_(mean, (rate * mass / n).clamp(max=1))
 
     @property
     def n_passes(self) -> int:
@@ -218,61 +291,84 @@ class Autoencoder(LatentModel):
     def __init__(
         self,
         *,
-        n_features: int,
+        blocks: Sequence[BlockSpec],
         n_components: int,
         hidden_layer_sizes: Sequence[int],
         activation: str,
-        likelihood: str | type[Likelihood],
         noise: float,
         tied: bool,
+        masks: bool = False,
     ):
         super().__init__(
-            likelihood,
-            n_features,
+            blocks,
+            masks,
             n_components=n_components,
             hidden_layer_sizes=tuple(hidden_layer_sizes),
             activation=activation,
             noise=noise,
             tied=tied,
         )
-        sizes = [n_features, *hidden_layer_sizes, n_components]
-        self.noise = noise
-        self.encoder = MLP(sizes, activation)
-        sizes[0] *= self.likelihood.n_params
-        if tied and self.likelihood.n_params > 1:
+        n_outputs = self.columns.n_outputs
+        if tied and n_outputs != self.n_inputs:
             raise ValueError(
-                "tied=True needs a likelihood that takes one tensor from the decoder, but "
-                f"{type(self.likelihood).__name__} takes {self.likelihood.n_params}; "
-                "use tied=False."
+                "tied=True needs a decoder that gives what the encoder takes, one number for each "
+                f"column, but it gives {n_outputs} numbers for {self.n_inputs}: a likelihood has "
+                "more than one parameter, or cells are missing; use tied=False."
             )
-        self.decoder = MLP(sizes[::-1], activation, self.encoder.weights if tied else None)
+        sizes = [*hidden_layer_sizes, n_components]
+        self.noise = noise
+        self.encoder = MLP([self.n_inputs, *sizes], activation)
+        sizes = [*sizes[::-1], n_outputs]
+        self.decoder = MLP(sizes, activation, self.encoder.weights if tied else None)
         self.encoder.shares_weights = tied
 
     def encode(self, x: Tensor) -> Tensor:
-        return self.encoder(x)
+        return self.encoder(self.see(x).input)
 
-    def posterior_draw(self, x: Tensor, generator: Generator) -> Tensor:
-        return self.encode(x)
+    def posterior_draw(self, seen: Tensor, generator: Generator) -> Tensor:
+        return self.encoder(seen)
 
-    def _corrupted(self, x: Tensor, generator: Generator) -> Tensor:
+    def _corrupted(self, seen: Tensor, generator: Generator) -> Tensor:
         if not self.noise:
-            return x
-        return torch.empty_like(x).normal_(generator=generator).mul_(self.noise).add_(x)
+            return seen
+        return torch.empty_like(seen).normal_(generator=generator).mul_(self.noise).add_(seen)
 
     def bound(self, x: Tensor, generator: Generator) -> Tensor:
-        params = self.conditional(self.encode(self._corrupted(x, generator)))
-        return self.likelihood.log_prob(x, *params).sum(-1)
+        seen = self._training_view(x, generator)
+        out = self.decoder(self.encoder(self._corrupted(seen.input, generator)))
+        return self.log_prob(seen, out).sum(-1)
 
     def ascend(
         self, x: Tensor, weight: Tensor | None, generator: Generator, moment: Moment
     ) -> None:
-        z, through_encoder = self.encoder.trace(self._corrupted(x, generator), to_input=False)
+        seen = self._training_view(x, generator)
+        corrupted = self._corrupted(seen.input, generator)
+        z, through_encoder = self.encoder.trace(corrupted, to_input=False)
         out, through_decoder = self.decoder.trace(z)
-        through_encoder(through_decoder(self._grad(x, weight, self._parameters_of(out))))
+        through_encoder(through_decoder(self._grad(seen, weight, out)))
 
     def score(self, x: Tensor) -> Tensor:
-        params = self.conditional(self.encode(x))
-        return self.likelihood.log_prob(x, *params).sum(-1, dtype=torch.float64)
+        return self.contributions(x).sum(-1)
+
+    def contributions(self, x: Tensor) -> Tensor:
+        """Return log p(x | f(x)) by column; float64."""
+        seen = self.see(x)
+        return self.log_prob(seen, self.decoder(self.encoder(seen.input))).double()
+
+    def impute(self, x: Tensor) -> Tensor:
+        return self.decode(self._code_of_gaps(x))
+
+    def _code_of_gaps(self, x: Tensor) -> Tensor:
+        """Return codes; an encoder that knows no gaps gets, in turn, what it made of them."""
+        z, missing = self.encode(x), torch.isnan(x)
+        if not self.masks and missing.any():
+            for _ in range(N_REFILLS):
+                z = self.encode(torch.where(missing, self.decode(z), x))
+        return z
+
+    def complete(self, x: Tensor, n_draws: int, generator: Generator) -> Tensor:
+        z = self._code_of_gaps(x)[:, None].expand(-1, n_draws, -1)
+        return self.draw(z, generator)
 
 
 class VAE(LatentModel):
@@ -287,17 +383,17 @@ class VAE(LatentModel):
     def __init__(
         self,
         *,
-        n_features: int,
+        blocks: Sequence[BlockSpec],
         n_components: int,
         hidden_layer_sizes: Sequence[int],
         activation: str,
-        likelihood: str | type[Likelihood],
         beta: float,
         n_draws: int,
+        masks: bool = False,
     ):
         super().__init__(
-            likelihood,
-            n_features,
+            blocks,
+            masks,
             n_components=n_components,
             hidden_layer_sizes=tuple(hidden_layer_sizes),
             activation=activation,
@@ -305,9 +401,10 @@ class VAE(LatentModel):
             n_draws=n_draws,
         )
         self.beta = beta
-        n_out = self.likelihood.n_params * n_features
-        self.encoder = MLP([n_features, *hidden_layer_sizes, 2 * n_components], activation)
-        self.decoder = MLP([n_components, *hidden_layer_sizes[::-1], n_out], activation)
+        sizes = [self.n_inputs, *hidden_layer_sizes, 2 * n_components]
+        self.encoder = MLP(sizes, activation)
+        sizes = [n_components, *hidden_layer_sizes[::-1], self.columns.n_outputs]
+        self.decoder = MLP(sizes, activation)
         self.register_buffer("noise", torch.zeros(n_draws, n_components))
 
     def initialize(self, generator: Generator, mean: Tensor) -> None:
@@ -318,42 +415,42 @@ class VAE(LatentModel):
         n_draws, n_components = self.noise.shape
         self.noise.copy_(quasi_normal(n_draws, n_components, generator.initial_seed()))
 
-    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def posterior(self, seen: Seen) -> tuple[Tensor, Tensor]:
         """Return loc and log_scale of q(z | x)."""
-        return split_posterior(self.encoder(x))
+        return split_posterior(self.encoder(seen.input))
 
     def encode(self, x: Tensor) -> Tensor:
-        return self.encoder(x).chunk(2, -1)[0]
+        return self.encoder(self.see(x).input).chunk(2, -1)[0]
 
     def kl(self, x: Tensor) -> Tensor:
         """Return KL(q(z | x) || N(0, I)) by component in nats, (n_samples, n_components)."""
-        return gaussian_kl(*self.posterior(x))
+        return gaussian_kl(*self.posterior(self.see(x)))
 
-    def posterior_draw(self, x: Tensor, generator: Generator) -> Tensor:
-        return reparametrize(self.encoder(x), generator)[0]
+    def posterior_draw(self, seen: Tensor, generator: Generator) -> Tensor:
+        return reparametrize(self.encoder(seen), generator)[0]
 
     def bound(self, x: Tensor, generator: Generator) -> Tensor:
-        out = self.encoder(x)
-        z, _ = reparametrize(out, generator)
-        log_prob = self.likelihood.log_prob(x, *self.conditional(z)).sum(-1)
-        return log_prob - self.beta * gaussian_kl(*split_posterior(out)).sum(-1)
+        seen = self._training_view(x, generator)
+        code = self.encoder(seen.input)
+        z, _ = reparametrize(code, generator)
+        log_prob = self.log_prob(seen, self.decoder(z)).sum(-1)
+        return log_prob - self.beta * gaussian_kl(*split_posterior(code)).sum(-1)
 
     def ascend(
         self, x: Tensor, weight: Tensor | None, generator: Generator, moment: Moment
     ) -> None:
-        code, through_encoder = self.encoder.trace(x, to_input=False)
+        seen = self._training_view(x, generator)
+        code, through_encoder = self.encoder.trace(seen.input, to_input=False)
         z, through_posterior = reparametrize(code, generator)
         out, through_decoder = self.decoder.trace(z)
-        params = self._parameters_of(out)
-        grad = through_decoder(self._grad(x, weight, params))
+        grad = through_decoder(self._grad(seen, weight, out))
         through_encoder(through_posterior(grad, weight, self.beta * moment.warmth))
         # Rybkin et al., "Simple and effective VAE training with calibrated decoders", 2021
-        self._follow(x, weight, params, moment.rate)
+        self._follow(seen, weight, out, moment.rate)
 
-    def _log_prob_of_draws(self, x: Tensor, z: Tensor) -> Tensor:
+    def _log_prob_of_draws(self, seen: Seen, z: Tensor) -> Tensor:
         """Return log p(x | z) of each row for draws along a leading axis, float64."""
-        log_prob = self.likelihood.log_prob(x, *self.conditional(z))
-        return log_prob.sum(-1, dtype=torch.float64)
+        return self.log_prob(seen, self.decoder(z)).sum(-1, dtype=torch.float64)
 
     def score(self, x: Tensor) -> Tensor:
         """Estimate log p(x) by importance sampling; shape (n_samples,), float64.
@@ -363,7 +460,8 @@ class VAE(LatentModel):
         low. By this much, the widening lets the variance grow by a fifth in any dimension.
         """
         n_prior = len(self.noise) // 2
-        loc, log_scale = self.posterior(x)
+        seen = self.see(x)
+        loc, log_scale = self.posterior(seen)
         log_scale = log_scale + math.log1p(0.35 * self.noise.shape[1] ** -0.5)
         # The draws from the prior are the same for all rows, and so decoded once.
         from_prior, noise = self.noise[:n_prior, None], self.noise[n_prior:, None]
@@ -371,9 +469,40 @@ class VAE(LatentModel):
         parts = [(from_q, noise)]
         if n_prior:
             parts.append((from_prior, (from_prior - loc) * (-log_scale).exp()))
-        log_prob = torch.cat([self._log_prob_of_draws(x, z) for z, _ in parts])
+        log_prob = torch.cat([self._log_prob_of_draws(seen, z) for z, _ in parts])
         log_ratio = torch.cat([self._log_ratio(*part, log_scale) for part in parts])
         return (log_prob + log_ratio).logsumexp(0) - math.log(len(self.noise))
+
+    def _weighted_draws(self, seen: Seen) -> tuple[Tensor, Tensor]:
+        """Return draws that stand for the posterior, (n_draws, n_samples, n_components).
+
+        With them come their weights, (n_draws, n_samples), of which the sum is one. They are the
+        draws of `score`.
+        """
+        n_prior = len(self.noise) // 2
+        loc, log_scale = self.posterior(seen)
+        log_scale = log_scale + math.log1p(0.35 * self.noise.shape[1] ** -0.5)
+        noise = self.noise[:, None].expand(-1, len(loc), -1)
+        z = torch.cat([noise[:n_prior], loc + log_scale.exp() * noise[n_prior:]])
+        log_ratio = self._log_ratio(z, (z - loc) * (-log_scale).exp(), log_scale)
+        return z, (self._log_prob_of_draws(seen, z) + log_ratio).softmax(0).to(z.dtype)
+
+    def impute(self, x: Tensor) -> Tensor:
+        z, weight = self._weighted_draws(self.see(x))
+        return torch.einsum("kn,knd->nd", weight, self.decode(z))
+
+    def complete(self, x: Tensor, n_draws: int, generator: Generator) -> Tensor:
+        z, weight = self._weighted_draws(self.see(x))
+        chosen = torch.multinomial(weight.t(), n_draws, True, generator=generator)
+        chosen = chosen[..., None].expand(-1, -1, z.shape[-1])
+        return self.draw(z.transpose(0, 1).gather(1, chosen), generator)
+
+    def contributions(self, x: Tensor) -> Tensor:
+        """Return the posterior mean of log p(x | z) by column; float64."""
+        seen = self.see(x)
+        z, weight = self._weighted_draws(seen)
+        log_prob = self.log_prob(seen, self.decoder(z))
+        return torch.einsum("kn,knd->nd", weight.double(), log_prob.double())
 
     def _log_ratio(self, z: Tensor, standardized: Tensor, log_scale: Tensor) -> Tensor:
         """Return log p(z) less the log-density of the mixture that `score` draws from.
@@ -388,8 +517,9 @@ class VAE(LatentModel):
 
     def elbo(self, x: Tensor) -> Tensor:
         """Estimate the evidence lower bound (beta = 1); shape (n_samples,), float64."""
-        loc, log_scale = self.posterior(x)
-        log_prob = self._log_prob_of_draws(x, loc + log_scale.exp() * self.noise[:, None])
+        seen = self.see(x)
+        loc, log_scale = self.posterior(seen)
+        log_prob = self._log_prob_of_draws(seen, loc + log_scale.exp() * self.noise[:, None])
         return log_prob.mean(0) - gaussian_kl(loc, log_scale).sum(-1, dtype=torch.float64)
 
     @property
@@ -397,4 +527,6 @@ class VAE(LatentModel):
         return 1 + len(self.noise) - len(self.noise) // 2
 
     def breadth(self, verb: str) -> int:
-        return super().breadth(verb) * (len(self.noise) if verb in ("score", "elbo") else 1)
+        return super().breadth(verb) * (
+            1 if verb in ("encode", "kl", "decode") else len(self.noise)
+        )

@@ -1,9 +1,13 @@
 """A table <-> a matrix in working units: scaling, and the log-Jacobian that belongs to it."""
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy.special import ndtri
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import gen_batches
+
+from ._sparse import has_gaps
 
 # Rows from which quantiles are taken, drawn at random where there are more.
 MAX_ROWS = 100_000
@@ -13,26 +17,60 @@ PART_BYTES = 2**21
 CACHED_BYTES = 2**18
 
 
-class Table:
-    """A fitted, invertible, monotone map of every column.
+class Layout(NamedTuple):
+    """Which columns there are, in the order of the model's blocks.
 
-    All its attributes are arrays, lists of them, strings and None: it is pickled as such.
+    order : columns of numbers, indices into those of X.
+    continuous : whether each of them is scaled, booleans.
+    categorical : columns of level indices, which follow in the model.
+    levels : how many levels each of these has.
+    """
+
+    order: np.ndarray
+    continuous: np.ndarray
+    categorical: tuple[int, ...]
+    levels: tuple[int, ...]
+
+    @classmethod
+    def of_numbers(cls, n_columns):
+        """Return the layout of columns that are all scaled."""
+        return cls(np.arange(n_columns), np.ones(n_columns, dtype=bool), (), ())
+
+
+class Table:
+    """A fitted, invertible map: a monotone one of each number, one-hot codes of each level.
+
+    Missing cells are NaN on both sides. All its attributes are arrays, lists of them, tuples,
+    strings and None: it is pickled as such.
     """
 
     @classmethod
-    def fit(cls, X, *, scaling, sample_weight=None, random_state=None):
-        """Learn the map from X; `scaling` is "standard", "quantile" or None."""
-        table = cls()
-        table.scaling = scaling
+    def fit(cls, X, layout=None, *, scaling, sample_weight=None, random_state=None):
+        """Learn the map from X; `scaling` is "standard", "quantile" or None.
+
+        Without a layout all columns are numbers that are scaled.
+        """
+        table, layout = cls(), layout or Layout.of_numbers(X.shape[1])
+        table.order, table.continuous, table.categorical, table.levels = layout
+        n_columns = len(layout.order) + len(layout.categorical)
+        table.is_plain = np.array_equal(layout.order, np.arange(n_columns))
+        X = table._numbers(X)
+        table.center, table.scale, table.knots = np.zeros(X.shape[1]), np.ones(X.shape[1]), None
+        if not X.shape[1]:
+            return table
         scaler = _fitted_scaler(X, sample_weight)
-        table.center, table.scale = np.zeros(X.shape[1]), np.ones(X.shape[1])
         if scaling is not None:
-            table.center = scaler.mean_
-            table.scale = _scale_beside_spike(X, scaler.scale_, sample_weight, random_state)
-        table.knots = None
+            scale = _scale_beside_spike(X, scaler.scale_, sample_weight, random_state)
+            # A column of which no cell is known has neither.
+            table.center = np.where(table.continuous, np.nan_to_num(scaler.mean_), 0)
+            table.scale = np.where(table.continuous & ~np.isnan(scale), scale, 1)
         if scaling == "quantile":
             some, weights = _some_rows(X, sample_weight, random_state)
-            table.knots = _normal_knots(table._standardize(some), weights)
+            some = table._standardize(some)
+            table.knots = [
+                _normal_knots(some[:, j], weights) if table.continuous[j] else None
+                for j in range(some.shape[1])
+            ]
         return table
 
     @classmethod
@@ -46,30 +84,68 @@ class Table:
 
     def forward(self, X):
         """Map columns to working units, in the dtype of X."""
-        Z = self._standardize(X)
-        if self.knots is not None:
-            for j, (x, z) in enumerate(self.knots):
-                Z[:, j] = _interpolate(Z[:, j], x, z)
-        return Z
+        Z = self._standardize(self._numbers(X))
+        for j, (x, z) in self._knots():
+            Z[:, j] = _interpolate(Z[:, j], x, z)
+        if not self.levels:
+            return Z
+        return np.hstack([Z, self._one_hot(X[:, list(self.categorical)])])
 
     def backward(self, Z):
-        """Map working units to those of the data, in the dtype of Z."""
-        Z = np.array(Z)
-        if self.knots is not None:
-            for j, (x, z) in enumerate(self.knots):
-                Z[:, j] = _interpolate(Z[:, j], z, x)
-        Z *= self.scale.astype(Z.dtype)
-        Z += self.center.astype(Z.dtype)
-        return Z
+        """Map working units to those of the data, in the dtype of Z; the likeliest levels."""
+        numbers = np.array(Z[:, : len(self.order)])
+        for j, (x, z) in self._knots():
+            numbers[:, j] = _interpolate(numbers[:, j], z, x)
+        numbers *= self.scale.astype(Z.dtype)
+        numbers += self.center.astype(Z.dtype)
+        if self.is_plain:
+            return numbers
+        X = np.empty((len(Z), len(self.order) + len(self.levels)), dtype=Z.dtype)
+        X[:, self.order] = numbers
+        ends = len(self.order) + np.cumsum(self.levels)
+        for j, n, end in zip(self.categorical, self.levels, ends, strict=True):
+            X[:, j] = Z[:, end - n : end].argmax(axis=1)
+        return X
 
     def log_jacobian(self, X):
-        """Return log |d forward / d X| of each row in nats, a scalar where it is constant."""
-        constant = -np.log(self.scale).sum()
+        """Return log |d forward / d X| of each row in nats, a scalar where it is constant.
+
+        It is that of the known cells.
+        """
+        if self.knots is None and not has_gaps(X):
+            return -np.log(self.scale).sum()
+        parts = gen_batches(len(X), _rows_in(PART_BYTES, X))
+        return np.concatenate([self.log_slopes(X[rows]).sum(axis=1) for rows in parts])
+
+    def log_slopes(self, X):
+        """Return the part of each cell in that, shape of X; zero where it is missing."""
+        numbers = self._numbers(X)
+        slopes = np.tile(-np.log(self.scale), (len(X), 1))
+        Z = self._standardize(numbers)
+        for j, knots in self._knots():
+            slopes[:, j] += _log_slope(Z[:, j], *knots)
+        slopes[np.isnan(numbers)] = 0
+        if self.is_plain:
+            return slopes
+        return self.in_order(np.hstack([slopes, np.zeros((len(X), len(self.levels)))]))
+
+    def in_order(self, of_columns):
+        """Bring numbers of each column of the model to the order of X, along the last axis."""
+        there = [*self.order, *self.categorical]
+        return of_columns[..., np.argsort(there)]
+
+    def _knots(self):
         if self.knots is None:
-            return constant
-        X = self._standardize(X)
-        slopes = (_log_slope(X[:, j], x, z) for j, (x, z) in enumerate(self.knots))
-        return constant + sum(slopes)
+            return []
+        return [(j, knots) for j, knots in enumerate(self.knots) if knots is not None]
+
+    def _numbers(self, X):
+        return X if self.is_plain else X[:, self.order]
+
+    def _one_hot(self, codes):
+        levels = np.concatenate([np.arange(n) for n in self.levels])
+        cells = np.repeat(codes, self.levels, axis=1)
+        return np.where(np.isnan(cells), np.nan, cells == levels).astype(codes.dtype)
 
     def _standardize(self, X):
         # Only the shift is done in the precision of X; a difference of float32 is exact enough.
@@ -78,15 +154,21 @@ class Table:
         return Z
 
 
+def _rows_in(n_bytes, X):
+    return max(1, n_bytes // (X.itemsize * X.shape[1]))
+
+
 def _fitted_scaler(X, sample_weight):
     """Return a StandardScaler of X; it reads a large X in parts, since it makes copies."""
     scaler = StandardScaler()
     with np.errstate(over="ignore", invalid="ignore"):
-        for rows in gen_batches(len(X), max(1, PART_BYTES // X[0].nbytes)):
+        for rows in gen_batches(len(X), _rows_in(PART_BYTES, X)):
             weights = None if sample_weight is None else sample_weight[rows]
             scaler.partial_fit(X[rows], sample_weight=weights)
-    if not np.isfinite(scaler.scale_).all():
-        column = int(np.flatnonzero(~np.isfinite(scaler.scale_))[0])
+    # (It is NaN where no cell of a column is known, or where the variance overflows.)
+    lost = ~np.isfinite(scaler.scale_) & (scaler.n_samples_seen_ > 0)
+    if lost.any():
+        column = int(np.flatnonzero(lost)[0])
         raise ValueError(
             f"Column {column} of X has values too large for its variance to be a finite float64; "
             "rescale it."
@@ -96,7 +178,7 @@ def _fitted_scaler(X, sample_weight):
 
 def _some_rows(X, sample_weight, random_state):
     """Return X and the weights, or random rows of them where they are many."""
-    n_rows = min(MAX_ROWS, max(1000, 8 * PART_BYTES // X[0].nbytes))
+    n_rows = min(MAX_ROWS, max(1000, _rows_in(8 * PART_BYTES, X)))
     if len(X) <= n_rows:
         return X, sample_weight
     rows = np.sort(np.random.RandomState(random_state).permutation(len(X))[:n_rows])
@@ -110,14 +192,15 @@ def _scale_beside_spike(X, scale, sample_weight, random_state):
     column would else lie hundreds of deviations off, and outweigh all other columns: a pixel that
     is almost always white, a flag that is almost never set.
     """
-    some = np.random.RandomState(random_state).permutation(len(X))[:1000]
-    spike = np.median(X[some], axis=0)
-    columns = np.flatnonzero((X[some] == spike).mean(axis=0) > 0.45)
+    some = X[np.random.RandomState(random_state).permutation(len(X))[:1000]]
+    n_known = (~np.isnan(some)).sum(axis=0)
+    spike = np.nanmedian(np.where(n_known > 0, some, 0), axis=0)
+    columns = np.flatnonzero((some == spike).sum(axis=0) > 0.45 * np.maximum(1, n_known))
     spike = spike[columns].astype(X.dtype)
     share, square = np.zeros((2, len(columns)))
     weights = np.ones(len(X)) if sample_weight is None else sample_weight
-    for rows in gen_batches(len(X), max(1, CACHED_BYTES // X[0].nbytes)):
-        distance = (X[rows][:, columns] - spike).astype(np.float64)
+    for rows in gen_batches(len(X), _rows_in(CACHED_BYTES, X)):
+        distance = np.nan_to_num((X[rows][:, columns] - spike).astype(np.float64), copy=False)
         share += weights[rows] @ (distance != 0).astype(np.float64)
         square += weights[rows] @ np.square(distance, out=distance)
     rare = (share > 0) & (share < 0.5 * weights.sum())
@@ -126,17 +209,19 @@ def _scale_beside_spike(X, scale, sample_weight, random_state):
     return scale
 
 
-def _normal_knots(X, sample_weight):
-    """Return for each column the (x, z) between which the map to a normal is linear."""
+def _normal_knots(x, weights):
+    """Return the (x, z) of a column between which the map to a normal is linear."""
+    known = ~np.isnan(x) if weights is None else ~np.isnan(x) & (weights > 0)
+    x = x[known].astype(np.float64)
+    if not len(x):
+        return None
     weighted = {}
-    if sample_weight is not None:
-        X, sample_weight = X[sample_weight > 0], sample_weight[sample_weight > 0]
-        weighted = {"weights": sample_weight, "method": "inverted_cdf"}
-    shares = np.linspace(0, 1, int(np.clip(len(X) // 30, min(10, len(X)), 1000)))
+    if weights is not None:
+        weighted = {"weights": weights[known], "method": "inverted_cdf"}
+    shares = np.linspace(0, 1, int(np.clip(len(x) // 30, min(10, len(x)), 1000)))
     # The extreme rows stand for 1 / n of the probability, not for none of it.
-    levels = ndtri(np.clip(shares, 0.5 / len(X), 1 - 0.5 / len(X)))
-    quantiles = np.quantile(X.astype(np.float64), shares, axis=0, **weighted)
-    return [_with_tails(*_without_ties(x, levels)) for x in quantiles.T]
+    levels = ndtri(np.clip(shares, 0.5 / len(x), 1 - 0.5 / len(x)))
+    return _with_tails(*_without_ties(np.quantile(x, shares, **weighted), levels))
 
 
 def _without_ties(x, z):

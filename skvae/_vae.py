@@ -26,6 +26,12 @@ class VAETransformer(BaseAutoencoder):
 
     in nats, summed over features and components, averaged over rows.
 
+    X is an array of numbers, or a pandas or polars data frame whose columns may be numbers, flags,
+    strings and categories; `inverse_transform`, `sample` and `impute` give back what `fit` was
+    given. Cells may be missing (NaN, None, NA) wherever rows are taken: the density is then that
+    of the known cells. A level that `fit` has not seen counts as missing; infinite values are an
+    error, and so are sparse matrices.
+
     Parameters
     ----------
     n_components : int or "auto", default="auto"
@@ -37,14 +43,23 @@ class VAETransformer(BaseAutoencoder):
     activation : str, default="silu"
         The non-linearity between layers: "relu", "leaky_relu", "elu", "silu", "gelu", "tanh",
         "sigmoid" or "identity".
-    likelihood : {"auto", "gaussian", "bernoulli"} or Likelihood class, default="auto"
-        The distribution p(x | z). "gaussian" has a learned noise scale for each feature,
-        "bernoulli" is for values in [0, 1]; "auto" is the latter where X has zeros and ones
-        only. A subclass of :class:`skvae.likelihoods.Likelihood` may be passed.
+    likelihood : str, Likelihood class or dict, default="auto"
+        The distribution p(x | z). "auto" goes by the dtypes of a data frame: columns of floats and
+        integers are "gaussian", booleans and columns of two levels "bernoulli", strings,
+        categories and enums "categorical"; numbers that are 0 and 1, in a frame or in all of an
+        array, are "bernoulli" too. A name holds for all columns: "gaussian" (with a learned noise
+        scale for each), "heteroscedastic_gaussian" (noise that differs from row to row),
+        "student_t" (some cells are wild), "bernoulli" (values in [0, 1]), "poisson" and
+        "negative_binomial" (counts), "multinomial" (a row is counts over the columns). So does a
+        subclass of :class:`skvae.likelihoods.Likelihood`. A dict {columns: likelihood} overrides
+        "auto" for columns of a data frame, where "categorical" may be chosen, too; columns are a
+        name, a tuple of names, or a function that takes the frame and returns names, as
+        :func:`~sklearn.compose.make_column_selector` makes.
     scaling : {"standard", "quantile", None}, default="standard"
-        How continuous features are scaled inside the model: to zero mean and unit variance (one
-        of which a single value fills more than half the rows: to unit spread of the others); by
-        their quantiles to a normal distribution (a piecewise linear map); not at all. The
+        How columns of a continuous likelihood (the Gaussians, Student's t) are scaled inside the
+        model: to zero mean and unit variance (one of which a single value fills more than half
+        the rows: to unit spread of the others); by their quantiles to a normal distribution (a
+        piecewise linear map); not at all. Flags, counts and levels are taken as they are. The
         log-Jacobian of the map is part of the density, so scores are in the units of X.
     beta : float, default=1.0
         Weight of the KL term in the training loss, and nowhere else.

@@ -97,6 +97,24 @@ class Subclass(tuple):
         return "a subclass of " + " or ".join(cls.__name__ for cls in self)
 
 
+class Choices(NamedTuple):
+    """A dict whose values are allowed by one of these rules."""
+
+    rules: tuple
+
+    def allows_type(self, value):
+        return isinstance(value, dict)
+
+    def allows(self, value):
+        return all(
+            any(rule.allows_type(chosen) and rule.allows(chosen) for rule in self.rules)
+            for chosen in value.values()
+        )
+
+    def __str__(self):
+        return "a dict of columns and " + " or ".join(map(str, self.rules))
+
+
 def check_parameters(estimator, rules):
     """Raise unless each parameter is allowed by one of its rules; {name: (rule, ...)}.
 

@@ -1,9 +1,9 @@
 """The distributions p(x | z) of a row given its code: one class each.
 
-A likelihood is plain tensor code and holds no state. The decoder hands it `n_params` tensors of
-shape (..., n_features), and the model `n_shared` further vectors that are the same for every row
-(a noise variance, say). To add one: write a class, add a line to `LIKELIHOODS`. A class of your
-own works without that: pass it as ``likelihood=MyLikelihood``.
+A likelihood is plain tensor code and learns nothing itself. The decoder hands it `n_params`
+tensors of shape (..., n_features), and the model `n_shared` further vectors that are the same for
+every row (a noise variance, say). To add one: write a class, add a line to `LIKELIHOODS`. A class
+of your own works without that: pass it as ``likelihood=MyLikelihood``.
 """
 
 # A likelihood names its parameters, where the base class has *params.
@@ -12,15 +12,32 @@ own works without that: pass it as ``likelihood=MyLikelihood``.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Generator, Tensor
-from torch.nn.functional import logsigmoid, softplus
+from torch.nn.functional import logsigmoid, pad, softplus
 
-__all__ = ["LIKELIHOODS", "Bernoulli", "Gaussian", "Likelihood"]
+__all__ = [
+    "LIKELIHOODS",
+    "Bernoulli",
+    "Categorical",
+    "Gaussian",
+    "HeteroscedasticGaussian",
+    "Likelihood",
+    "Multinomial",
+    "NegativeBinomial",
+    "Poisson",
+    "StudentT",
+]
 
 LOG_2PI = math.log(2 * math.pi)
+TINY = 1e-30
+
+# Where the decoder starts for what never occurs in the training rows: logarithms need some number.
+SMALLEST_RATE = 1e-3
+SMALLEST_SHARE = 1e-6
 
 
 class Likelihood:
@@ -37,16 +54,27 @@ class Likelihood:
     continuous : bool
         Whether it is a density of real values. These are scaled before, and the log-Jacobian
         of the scaling is added to their log-density; others are taken as they are.
+    n_updates : int
+        How often the shared vectors are set to the means of `shared_statistics` until they are
+        the most likely ones: more than once where the statistics depend on them.
+    needs_levels : bool
+        Whether it is built with the number of levels of each categorical column.
     """
 
     n_params = 1
     n_shared = 0
     support = "real numbers"
     continuous = True
+    needs_levels = False
+    n_updates = 1
 
     def accepts(self, x: Tensor) -> Tensor:
         """Tell for each value whether it lies in the support; boolean, shape of x."""
         return torch.isfinite(x)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Return what the encoder sees of the values, shape of x."""
+        return x
 
     def log_prob(self, x: Tensor, *params: Tensor) -> Tensor:
         """Return the log-density of each value in nats, shape (..., n_features), not summed."""
@@ -115,6 +143,90 @@ class Gaussian(Likelihood):
         return ((x - loc).square(),)
 
 
+class HeteroscedasticGaussian(Likelihood):
+    """Real values whose noise differs from row to row: the decoder gives its scale, too.
+
+    The scale is the softplus of the second output, plus a floor of 0.01 in working units (see
+    `Gaussian.floor`).
+    """
+
+    n_params = 2
+    floor = 0.01
+
+    def _scale(self, raw: Tensor) -> Tensor:
+        return softplus(raw) + self.floor
+
+    def log_prob(self, x: Tensor, loc: Tensor, raw: Tensor) -> Tensor:
+        scale = self._scale(raw)
+        return -0.5 * (((x - loc) / scale).square() + LOG_2PI) - scale.log()
+
+    def grads(self, x: Tensor, loc: Tensor, raw: Tensor) -> tuple[Tensor, ...]:
+        precision = self._scale(raw).reciprocal_()
+        error = (x - loc).mul_(precision)
+        slope = torch.sigmoid(raw).mul_(precision)
+        return error * precision, torch.addcmul(-slope, slope, error.square())
+
+    def mean(self, loc: Tensor, raw: Tensor) -> Tensor:
+        return loc
+
+    def sample(self, loc: Tensor, raw: Tensor, generator: Generator) -> Tensor:
+        noise = torch.empty_like(loc).normal_(generator=generator)
+        return loc + self._scale(raw) * noise
+
+    def params_for_mean(self, mean: Tensor) -> tuple[Tensor, ...]:
+        # a scale of one, as for the other likelihoods
+        return mean, torch.full_like(mean, math.log(math.expm1(1 - self.floor)))
+
+
+class StudentT(Likelihood):
+    """Real values, some of them wild: Student's t with 4 degrees of freedom.
+
+    The squared scale of each feature is learned. Its statistic is a step of the EM algorithm, so
+    it depends on the value that it is to replace; the most likely one is its fixed point.
+
+    References
+    ----------
+    Lange, Little and Taylor (1989). Robust statistical modeling using the t distribution.
+    Journal of the American Statistical Association 84, 881-896.
+    doi:10.1080/01621459.1989.10478852
+    """
+
+    n_shared = 1
+    n_updates = 10
+    df = 4
+    floor = Gaussian.floor
+
+    def log_prob(self, x: Tensor, loc: Tensor, variance: Tensor) -> Tensor:
+        df, variance = self.df, variance.clamp(min=self.floor)
+        log_norm = math.lgamma((df + 1) / 2) - math.lgamma(df / 2) - 0.5 * math.log(df * math.pi)
+        tail = torch.log1p((x - loc).square() / (df * variance))
+        return log_norm - 0.5 * ((df + 1) * tail + variance.log())
+
+    def _weighted_error(self, error: Tensor, variance: Tensor) -> Tensor:
+        """Return the error over the variance that the normal in this scale mixture has."""
+        variance = variance.clamp(min=self.floor)
+        return (self.df + 1) * error / error.square().add_(self.df * variance)
+
+    def grads(self, x: Tensor, loc: Tensor, variance: Tensor) -> tuple[Tensor, ...]:
+        return (self._weighted_error(x - loc, variance),)
+
+    def mean(self, loc: Tensor, variance: Tensor) -> Tensor:
+        return loc
+
+    def sample(self, loc: Tensor, variance: Tensor, generator: Generator) -> Tensor:
+        noise = torch.empty_like(loc).normal_(generator=generator)
+        half = torch.full_like(loc, self.df / 2)
+        precision = torch._standard_gamma(half, generator=generator) / half
+        return loc + (variance.clamp(min=self.floor) / precision).sqrt() * noise
+
+    def params_for_mean(self, mean: Tensor) -> tuple[Tensor, ...]:
+        return (mean,)
+
+    def shared_statistics(self, x: Tensor, loc: Tensor, variance: Tensor) -> tuple[Tensor, ...]:
+        error = x - loc
+        return (self._weighted_error(error, variance) * error * variance.clamp(min=self.floor),)
+
+
 class Bernoulli(Likelihood):
     """Zeros and ones, or shares between them: cross-entropy; the decoder gives the logits."""
 
@@ -140,4 +252,235 @@ class Bernoulli(Likelihood):
         return (mean.clamp(0.01, 0.99).logit(),)
 
 
-LIKELIHOODS: dict[str, type[Likelihood]] = {"gaussian": Gaussian, "bernoulli": Bernoulli}
+class Counts(Likelihood):
+    """What likelihoods of counts have in common; the first output is the log of the mean."""
+
+    support = "non-negative integers"
+    continuous = False
+
+    # Where the mean stops. Past it exp would soon overflow; `grads` still point back from there.
+    largest_log_mean = 30.0
+
+    def accepts(self, x: Tensor) -> Tensor:
+        return (x >= 0) & (x == x.round()) & (x < math.inf)
+
+    def embed(self, x: Tensor) -> Tensor:
+        return torch.log1p(x)
+
+    def mean(self, log_mean: Tensor, *_: Tensor) -> Tensor:
+        return log_mean.clamp(max=self.largest_log_mean).exp()
+
+
+class Poisson(Counts):
+    """Counts of independent events: the decoder gives the log of the rate."""
+
+    def log_prob(self, x: Tensor, log_rate: Tensor) -> Tensor:
+        log_rate = log_rate.clamp(max=self.largest_log_mean)
+        return x * log_rate - log_rate.exp() - torch.lgamma(x + 1)
+
+    def grads(self, x: Tensor, log_rate: Tensor) -> tuple[Tensor, ...]:
+        return (x - self.mean(log_rate),)
+
+    def sample(self, log_rate: Tensor, generator: Generator) -> Tensor:
+        return torch.poisson(self.mean(log_rate), generator=generator)
+
+    def params_for_mean(self, mean: Tensor) -> tuple[Tensor, ...]:
+        return (mean.clamp(min=SMALLEST_RATE).log(),)
+
+
+class NegativeBinomial(Counts):
+    """Counts that vary more than a Poisson's: their variance is mean + mean^2 / r.
+
+    The decoder gives the logs of the mean and of r (of a series of trials, the number of failures
+    that ends it). r stops at 10^4, where the mean itself varies by 1 %: beyond, the difference
+    from a Poisson is lost in the rounding errors of log-gamma.
+    """
+
+    n_params = 2
+    range_of_log_r = (-10.0, math.log(1e4))
+
+    def _logs(self, log_mean: Tensor, log_r: Tensor) -> tuple[Tensor, Tensor]:
+        return log_mean.clamp(max=self.largest_log_mean), log_r.clamp(*self.range_of_log_r)
+
+    def log_prob(self, x: Tensor, log_mean: Tensor, log_r: Tensor) -> Tensor:
+        log_mean, log_r = self._logs(log_mean, log_r)
+        r, log_odds = log_r.exp(), log_mean - log_r
+        n_ways = torch.lgamma(x + r) - torch.lgamma(r) - torch.lgamma(x + 1)
+        return n_ways - r * softplus(log_odds) - x * softplus(-log_odds)
+
+    def grads(self, x: Tensor, log_mean: Tensor, log_r: Tensor) -> tuple[Tensor, ...]:
+        log_mean, log_r = self._logs(log_mean, log_r)
+        r, log_odds = log_r.exp(), log_mean - log_r
+        grad_mean = x * torch.sigmoid(-log_odds) - r * torch.sigmoid(log_odds)
+        growth = torch.digamma(x + r) - torch.digamma(r) - softplus(log_odds)
+        return grad_mean, r * growth - grad_mean
+
+    def sample(self, log_mean: Tensor, log_r: Tensor, generator: Generator) -> Tensor:
+        log_mean, log_r = self._logs(log_mean, log_r)
+        # a Poisson whose rate is drawn from a gamma distribution
+        gamma = torch._standard_gamma(log_r.exp(), generator=generator)
+        return torch.poisson(gamma * (log_mean - log_r).exp(), generator=generator)
+
+    def params_for_mean(self, mean: Tensor) -> tuple[Tensor, ...]:
+        return mean.clamp(min=SMALLEST_RATE).log(), torch.zeros_like(mean)
+
+
+class Multinomial(Likelihood):
+    """Counts that share out a total, as of the words of a text: the decoder gives logits.
+
+    Weights that are no whole numbers, as of tf-idf, are taken too. The total of a row is not
+    explained but given: log_prob is that of the shares, and each feature has the part of it that
+    its count suggests, so that they sum to the log-pmf. What is expected and drawn has the mean
+    total of the training rows, a shared vector whose entries are all the same.
+
+    References
+    ----------
+    Liang, Krishnan, Hoffman and Jebara (2018). Variational autoencoders for collaborative
+    filtering. Proceedings of the World Wide Web Conference. doi:10.1145/3178876.3186150
+    """
+
+    n_shared = 1
+    support = "non-negative numbers"
+    continuous = False
+
+    def accepts(self, x: Tensor) -> Tensor:
+        return (x >= 0) & (x < math.inf)
+
+    def embed(self, x: Tensor) -> Tensor:
+        return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp(min=TINY)
+
+    def log_prob(self, x: Tensor, logits: Tensor, total: Tensor) -> Tensor:
+        n = x.sum(-1, keepdim=True)
+        log_ways = x / n.clamp(min=TINY) * torch.lgamma(n + 1) - torch.lgamma(x + 1)
+        return log_ways + x * torch.log_softmax(logits, -1)
+
+    def grads(self, x: Tensor, logits: Tensor, total: Tensor) -> tuple[Tensor, ...]:
+        return (x - x.sum(-1, keepdim=True) * torch.softmax(logits, -1),)
+
+    def mean(self, logits: Tensor, total: Tensor) -> Tensor:
+        return total * torch.softmax(logits, -1)
+
+    def sample(self, logits: Tensor, total: Tensor, generator: Generator) -> Tensor:
+        """Draw counts whose sum is the rounded total."""
+        total = total.expand_as(logits)[..., :1].round()
+        return share_out(total, torch.softmax(logits, -1), generator)
+
+    def params_for_mean(self, mean: Tensor) -> tuple[Tensor, ...]:
+        share = mean / mean.sum(-1, keepdim=True).clamp(min=TINY)
+        return (share.clamp(min=SMALLEST_SHARE).log(),)
+
+    def shared_statistics(self, x: Tensor, *_: Tensor) -> tuple[Tensor, ...]:
+        return (x.sum(-1, keepdim=True).expand_as(x),)
+
+
+def share_out(total: Tensor, probs: Tensor, generator: Generator) -> Tensor:
+    """Draw multinomial counts, shape of probs, for totals of shape (..., 1).
+
+    Neighbours are paired, pairs of pairs drawn first, and the count of each split in two: memory
+    and time do not grow with the total, as they would if items were drawn.
+    """
+    n_features = probs.shape[-1]
+    if n_features == 1:
+        return total
+    pairs = pad(probs, (0, n_features % 2)).unflatten(-1, (-1, 2))
+    counts = share_out(total, pairs.sum(-1), generator)
+    share = pairs[..., 0] / pairs.sum(-1).clamp(min=TINY)
+    first = torch.binomial(counts, share, generator=generator)
+    return torch.stack((first, counts - first), -1).flatten(-2)[..., :n_features]
+
+
+class Categorical(Likelihood):
+    """Several categorical columns at once: the decoder gives a logit for each level of each.
+
+    With S the sum of `levels` and C their number, x has shape (..., S): the one-hot codes of the
+    columns, side by side. A column of zeros is unknown: its log_prob is 0, but its `grads` are
+    not and must be masked.
+
+    Parameters
+    ----------
+    levels : sequence of int
+        Number of levels of each column.
+    """
+
+    needs_levels = True
+    support = "values in [0, 1]"
+    continuous = False
+
+    def __init__(self, levels: Sequence[int]):
+        self.levels = tuple(levels)
+        self._cache: dict[torch.device, Tensor] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.levels,)
+
+    def accepts(self, x: Tensor) -> Tensor:
+        return (x >= 0) & (x <= 1)
+
+    def _column(self, device: torch.device) -> Tensor:
+        """Return the number of each level's column, shape (S,)."""
+        if device not in self._cache:
+            # A tensor made in inference mode would be refused by autograd later.
+            with torch.inference_mode(False):
+                column = torch.repeat_interleave(torch.tensor(self.levels, device="cpu"))
+                self._cache[device] = column.to(device)
+        return self._cache[device]
+
+    def _sum(self, values: Tensor) -> Tensor:
+        """Sum within each column; shape (..., C)."""
+        # A product: on a GPU, adding by index has another rounding error each time.
+        column = self._column(values.device)
+        numbers = torch.arange(len(self.levels), device=values.device)
+        return values @ (column[:, None] == numbers).to(values.dtype)
+
+    def _largest(self, values: Tensor) -> Tensor:
+        """Return the largest of each column, shape (..., C)."""
+        index = self._column(values.device).expand(values.shape)
+        out = values.new_empty((*values.shape[:-1], len(self.levels)))
+        return out.scatter_reduce_(-1, index, values, "amax", include_self=False)
+
+    def _spread(self, values: Tensor) -> Tensor:
+        """Give every level what its column has; (..., C) to (..., S)."""
+        return values.index_select(-1, self._column(values.device))
+
+    def _shifted(self, logits: Tensor) -> Tensor:
+        """Return logits whose largest is zero in each column."""
+        return logits - self._spread(self._largest(logits.detach()))
+
+    def log_prob(self, x: Tensor, logits: Tensor) -> Tensor:
+        """Return the log-probability of each column, shape (..., C)."""
+        shifted = self._shifted(logits)
+        log_norm = self._sum(shifted.exp()).log()
+        return self._sum(x * (shifted - self._spread(log_norm)))
+
+    def grads(self, x: Tensor, logits: Tensor) -> tuple[Tensor, ...]:
+        return (x - self.mean(logits),)
+
+    def mean(self, logits: Tensor) -> Tensor:
+        """Return the probabilities, shape (..., S)."""
+        odds = self._shifted(logits).exp()
+        return odds / self._spread(self._sum(odds))
+
+    def sample(self, logits: Tensor, generator: Generator) -> Tensor:
+        """Draw one-hot codes, shape (..., S)."""
+        # The largest of logits + Gumbel noise. Where rounding makes two of them, the last counts.
+        noise = torch.empty_like(logits).exponential_(generator=generator)
+        noisy = logits - noise.clamp_(min=torch.finfo(noise.dtype).eps).log_()
+        is_largest = noisy == self._spread(self._largest(noisy))
+        position = torch.arange(logits.shape[-1], device=logits.device)
+        drawn = self._largest(torch.where(is_largest, position, -1))
+        return torch.zeros_like(logits).scatter_(-1, drawn, 1)
+
+    def params_for_mean(self, mean: Tensor) -> tuple[Tensor, ...]:
+        return (mean.clamp(min=SMALLEST_SHARE).log(),)
+
+
+LIKELIHOODS: dict[str, type[Likelihood]] = {
+    "gaussian": Gaussian,
+    "heteroscedastic_gaussian": HeteroscedasticGaussian,
+    "student_t": StudentT,
+    "bernoulli": Bernoulli,
+    "poisson": Poisson,
+    "negative_binomial": NegativeBinomial,
+    "multinomial": Multinomial,
+    "categorical": Categorical,
+}

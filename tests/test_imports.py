@@ -18,32 +18,62 @@ SKLEARN_FILES = {
     "_table",
     "_validation",
     "_latent",
+    "_blocks",
+    "_cells",
+    "_schema",
+    "_sparse",
     "_progress",
     "_defaults",
     "_version",
 }
 # The files of the torch side, from the top down: each may import those after it.
 TORCH_FILES = ["_engine", "_training", "_step", "_optimizer", "_rows", "_models"]
-TORCH_FILES += ["_networks", "likelihoods"]
+TORCH_FILES += ["_networks", "_columns", "likelihoods"]
 ALLOWED = {
     "__init__": {"_autoencoder", "_vae", "_version", "likelihoods"},
     "_autoencoder": SKLEARN_SIDE | {"_base", "_defaults", "_latent", "_models", "_validation"},
     "_vae": SKLEARN_SIDE | {"_base", "_engine", "_models", "_validation"},
     "_base": SKLEARN_SIDE
-    | {"_defaults", "_engine", "_networks", "_progress", "_table", "_training", "_validation"}
+    | {
+        "_blocks",
+        "_cells",
+        "_defaults",
+        "_engine",
+        "_networks",
+        "_schema",
+        "_sparse",
+        "_progress",
+        "_table",
+        "_training",
+        "_validation",
+    }
     | {"_version", "likelihoods"},
-    "_table": SKLEARN_SIDE,
+    "_table": SKLEARN_SIDE | {"_sparse"},
+    "_sparse": {"numpy"},
+    "_cells": {"numpy", "sklearn", "_engine"},
+    "_blocks": {"numpy", "_engine", "_table"},
+    "_schema": {"numpy", "narwhals"},
     "_validation": SKLEARN_SIDE,
     "_latent": SKLEARN_SIDE,
     "_progress": {"sklearn"},
     "_defaults": {"numpy"},
     "_version": set(),
-    "_engine": {"numpy", "torch", "threadpoolctl", "_training", "_rows", "_models", "likelihoods"},
+    "_engine": {
+        "numpy",
+        "torch",
+        "threadpoolctl",
+        "_training",
+        "_rows",
+        "_models",
+        "_columns",
+        "likelihoods",
+    },
     "_training": {"torch", "_models", "_optimizer", "_rows", "_step"},
     "_step": {"torch", "_models", "_optimizer"},
     "_optimizer": {"torch"},
     "_rows": {"torch"},
-    "_models": {"torch", "_networks", "likelihoods"},
+    "_models": {"torch", "_columns", "_networks"},
+    "_columns": {"torch", "likelihoods"},
     "_networks": {"torch"},
     "likelihoods": {"torch"},
 }

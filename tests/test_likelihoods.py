@@ -1,23 +1,42 @@
 """The contract of a likelihood: one row of the table for each, built in or written by a user."""
 
+import copy
 import inspect
+import itertools
 import pickle
 
 import numpy as np
 import pytest
 import scipy.stats
 import torch
-from helpers import Laplace, Poisson, make_rows, quick
-from scipy.special import expit
+from helpers import Laplace, make_rows, quick
+from helpers import Poisson as UsersPoisson
+from scipy.special import expit, log_softmax, softmax
 
 from skvae import VAETransformer
-from skvae.likelihoods import LIKELIHOODS, Bernoulli, Gaussian, Likelihood
+from skvae.likelihoods import (
+    LIKELIHOODS,
+    Bernoulli,
+    Categorical,
+    Gaussian,
+    HeteroscedasticGaussian,
+    Likelihood,
+    Multinomial,
+    NegativeBinomial,
+    Poisson,
+    StudentT,
+)
 
 DRAWS = 40_000
 
 
 def softplus(raw):
     return np.logaddexp(0, raw)
+
+
+def negative_binomial(log_mean, log_r):
+    r = np.exp(log_r)
+    return scipy.stats.nbinom(r, r / (r + np.exp(log_mean)))
 
 
 # A likelihood, its parameters for three features, and the distribution of scipy's that it is.
@@ -35,19 +54,46 @@ CASES = [
         id="bernoulli",
     ),
     pytest.param(
+        HeteroscedasticGaussian,
+        ([-2.0, 0.0, 30.0], [-6.0, 0.5, 3.0]),
+        lambda loc, raw: scipy.stats.norm(loc, softplus(raw) + 0.01),
+        id="heteroscedastic gaussian",
+    ),
+    pytest.param(
+        StudentT,
+        ([-2.0, 0.0, 30.0], [0.25, 1.0, 9.0]),
+        lambda loc, variance: scipy.stats.t(4, loc, np.sqrt(variance)),
+        id="student t",
+    ),
+    pytest.param(
+        Poisson,
+        ([-2.0, 0.5, 3.0],),
+        lambda log_rate: scipy.stats.poisson(np.exp(log_rate)),
+        id="poisson",
+    ),
+    pytest.param(
+        NegativeBinomial,
+        ([-2.0, 0.5, 3.0], [-1.0, 0.0, 2.0]),
+        negative_binomial,
+        id="negative binomial",
+    ),
+    pytest.param(
         Laplace,
         ([-2.0, 0.0, 30.0], [-2.0, 0.5, 3.0]),
         lambda loc, raw: scipy.stats.laplace(loc, softplus(raw) + 1e-3),
         id="a user's laplace",
     ),
     pytest.param(
-        Poisson,
+        UsersPoisson,
         ([-2.0, 0.5, 20.0],),
         lambda raw: scipy.stats.poisson(softplus(raw) + 1e-6),
         id="a user's poisson",
     ),
 ]
+# The features of this one are not independent: scipy's is a distribution of rows.
+JOINT = pytest.param(Multinomial, ([-1.0, 0.0, 2.0], [7.0, 7.0, 7.0]), None, id="multinomial")
 EVERY = pytest.mark.parametrize(("cls", "values", "distribution"), CASES)
+EVERY_AND_JOINT = pytest.mark.parametrize(("cls", "values", "distribution"), [*CASES, JOINT])
 
 
 def tensors(values, n_draws=DRAWS):
@@ -60,7 +106,8 @@ def draws(cls, values, seed=0):
 
 
 def test_every_likelihood_of_the_package_is_in_the_table():
-    assert set(LIKELIHOODS.values()) <= {case.values[0] for case in CASES}
+    by_column = {cls for cls in LIKELIHOODS.values() if not cls.needs_levels}
+    assert by_column <= {case.values[0] for case in [*CASES, JOINT]}
 
 
 @EVERY
@@ -85,7 +132,7 @@ def test_mean_is_that_of_scipy(cls, values, distribution):
     np.testing.assert_allclose(mean, distribution(*map(np.array, values)).mean(), rtol=1e-6)
 
 
-@EVERY
+@EVERY_AND_JOINT
 def test_draws_come_from_the_generator_alone(cls, values, distribution):
     before = torch.get_rng_state()
     first, second, other = (draws(cls, values, seed) for seed in (0, 0, 1))
@@ -94,7 +141,7 @@ def test_draws_come_from_the_generator_alone(cls, values, distribution):
     assert not torch.equal(first, other)
 
 
-@EVERY
+@EVERY_AND_JOINT
 def test_draws_lie_in_the_support(cls, values, distribution):
     assert cls().accepts(draws(cls, values)).all()
 
@@ -108,7 +155,7 @@ def test_training_starts_at_the_mean_of_the_data(cls, values, distribution):
     np.testing.assert_allclose(cls().mean(*params, *shared), wanted, atol=1e-4)
 
 
-@EVERY
+@EVERY_AND_JOINT
 def test_every_gradient_is_that_of_autograd(cls, values, distribution):
     likelihood, x = cls(), draws(cls, values)[:100]
     params = tensors(values, 100)
@@ -122,14 +169,64 @@ def test_every_gradient_is_that_of_autograd(cls, values, distribution):
         torch.testing.assert_close(got.expand_as(gradient), gradient)
 
 
-@EVERY
-def test_far_values_have_a_finite_log_prob(cls, values, distribution):
-    x = torch.full((1, 3), 1e6, dtype=torch.float64)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@EVERY_AND_JOINT
+def test_far_values_have_a_finite_log_prob(cls, values, distribution, dtype):
+    x = torch.tensor([[0.0, 1.0, 1e6]], dtype=dtype)
     x = torch.where(cls().accepts(x), x, torch.ones_like(x))
-    for extreme in (-1e4, 1e4):
-        params = [torch.full((1, 3), extreme, dtype=torch.float64)] * cls.n_params
-        shared = [torch.ones(3, dtype=torch.float64)] * cls.n_shared
-        assert torch.isfinite(cls().log_prob(x, *params, *shared)).all()
+    shared = [torch.ones(3, dtype=dtype)] * cls.n_shared
+    for extremes in itertools.product((-1e4, 1e4), repeat=cls.n_params):
+        params = [torch.full((1, 3), extreme, dtype=dtype) for extreme in extremes]
+        for result in (cls().log_prob(x, *params, *shared), *cls().grads(x, *params, *shared)):
+            assert result.dtype == dtype
+            assert torch.isfinite(result).all()
+        drawn = cls().sample(*params, *shared, torch.Generator().manual_seed(0))
+        assert cls().accepts(drawn).all()
+
+
+@pytest.mark.parametrize(
+    ("cls", "params", "largest"),
+    [(Bernoulli, (0.3,), 1), (Poisson, (2.0,), 100), (NegativeBinomial, (1.0, -1.0), 1000)],
+)
+def test_probabilities_sum_to_one(cls, params, largest):
+    support = torch.arange(largest + 1, dtype=torch.float64)
+    log_prob = cls().log_prob(support, *torch.tensor(params, dtype=torch.float64))
+    np.testing.assert_allclose(log_prob.exp().sum(), 1, rtol=1e-8)
+
+
+@pytest.mark.parametrize("cls", LIKELIHOODS.values())
+def test_what_the_encoder_sees_is_finite_and_keeps_its_shape(cls):
+    likelihood = cls(levels=(2, 1)) if cls.needs_levels else cls()
+    x = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 1.0]])
+    seen = likelihood.embed(x)
+    assert seen.shape == x.shape
+    assert torch.isfinite(seen).all()
+    assert torch.equal(seen[0], x[0])
+
+
+def test_large_counts_are_small_for_the_encoder():
+    x = torch.tensor([[3e6, 0.0, 4e6]])
+    np.testing.assert_allclose(Multinomial().embed(x), [[0.6, 0.0, 0.8]], rtol=1e-6)
+    assert Poisson().embed(x).max() == NegativeBinomial().embed(x).max() < 16
+
+
+@pytest.mark.parametrize("cls", [Poisson, NegativeBinomial])
+def test_a_mean_past_the_limit_finds_its_way_back(cls):
+    params = [torch.full((3,), value) for value in (1e4, 0.0)][: cls.n_params]
+    assert torch.isfinite(cls().mean(*params)).all()
+    assert (cls().grads(torch.zeros(3), *params)[0] < 0).all()
+
+
+def test_a_negative_binomial_approaches_the_poisson():
+    x, log_mean = torch.arange(10.0, dtype=torch.float64), torch.zeros(10, dtype=torch.float64)
+    log_prob = NegativeBinomial().log_prob(x, log_mean, torch.full_like(log_mean, 20))
+    torch.testing.assert_close(log_prob, Poisson().log_prob(x, log_mean), rtol=0, atol=1e-2)
+
+
+def test_the_decoder_starts_at_a_noise_scale_of_one():
+    params = HeteroscedasticGaussian().params_for_mean(torch.zeros(3, dtype=torch.float64))
+    log_prob = HeteroscedasticGaussian().log_prob(torch.zeros(3), *params)
+    np.testing.assert_allclose(log_prob, scipy.stats.norm.logpdf(0))
 
 
 def test_the_shared_statistics_have_the_most_likely_vectors_as_their_means():
@@ -141,10 +238,214 @@ def test_the_shared_statistics_have_the_most_likely_vectors_as_their_means():
         assert Gaussian().log_prob(x, loc, other).sum() < likelihood
 
 
-def test_a_feature_without_noise_has_a_density_all_the_same():
+def test_repeating_the_statistic_of_student_t_climbs_to_the_most_likely_scale():
+    noise = scipy.stats.t(2).rvs((500, 3), random_state=0)
+    x, loc, scale = torch.from_numpy(noise), torch.zeros(500, 3), torch.ones(3).double()
+    likelihoods = []
+    for _ in range(60):
+        scale = StudentT().shared_statistics(x, loc, scale)[0].mean(0)
+        likelihoods.append(StudentT().log_prob(x, loc, scale).sum(0))
+    assert (np.diff(likelihoods, axis=0) > -1e-9).all()
+    for other in (0.99 * scale, 1.01 * scale):
+        assert (StudentT().log_prob(x, loc, other).sum(0) < likelihoods[-1]).all()
+    torch.testing.assert_close(StudentT().shared_statistics(x, loc, scale)[0].mean(0), scale)
+
+
+@pytest.mark.parametrize("cls", [Gaussian, StudentT])
+def test_a_feature_without_noise_has_a_density_all_the_same(cls):
     zero = torch.zeros(1, 1)
-    assert torch.isfinite(Gaussian().log_prob(zero, zero, zero)).all()
-    assert torch.isfinite(Gaussian().sample(zero, zero, torch.Generator())).all()
+    assert torch.isfinite(cls().log_prob(zero, zero, zero)).all()
+    assert torch.isfinite(cls().sample(zero, zero, torch.Generator())).all()
+
+
+@pytest.mark.parametrize("cls", [Gaussian, StudentT])
+def test_a_scale_that_fell_to_zero_can_grow_again(cls):
+    zero, one = torch.zeros(1, 1), torch.ones(1, 1)
+    assert (cls().shared_statistics(one, zero, zero)[0] > cls.floor).all()
+
+
+# --------------------------------------------------------------------------------- multinomial
+
+
+def compositions(total, n_features):
+    """Return all rows of counts with this total."""
+    rows = itertools.product(range(total + 1), repeat=n_features)
+    return torch.tensor([row for row in rows if sum(row) == total], dtype=torch.float64)
+
+
+def logits_of(n_features, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(n_features, generator=generator, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("total", [0, 1, 6])
+def test_the_parts_of_a_multinomial_sum_to_the_log_pmf(total):
+    logits, rows = logits_of(3), compositions(total, 3)
+    log_prob = Multinomial().log_prob(rows, logits, torch.ones(3))
+    assert log_prob.shape == rows.shape
+    wanted = scipy.stats.multinomial(total, softmax(logits.numpy())).logpmf(rows.numpy())
+    np.testing.assert_allclose(log_prob.sum(-1), wanted, atol=1e-12)
+    np.testing.assert_allclose(log_prob.sum(-1).exp().sum(), 1)
+
+
+def test_an_empty_row_is_certain():
+    assert torch.equal(
+        Multinomial().log_prob(torch.zeros(2, 3), torch.randn(2, 3), torch.ones(3)),
+        torch.zeros(2, 3),
+    )
+
+
+@pytest.mark.parametrize("n_features", [1, 2, 3, 5, 8, 13])
+def test_multinomial_draws_have_the_moments_of_scipy(n_features):
+    logits, total = logits_of(n_features), torch.full((n_features,), 9.4, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(0)
+    x = Multinomial().sample(logits.expand(DRAWS, -1), total, generator).numpy()
+    reference = scipy.stats.multinomial(9, softmax(logits.numpy()))
+    assert (x.sum(axis=1) == 9).all()
+    assert (x >= 0).all()
+    assert (x == x.round()).all()
+    error = 5 * np.sqrt(9 / DRAWS)
+    np.testing.assert_allclose(x.mean(axis=0), reference.mean(), atol=error)
+    np.testing.assert_allclose(np.atleast_2d(np.cov(x.T)), reference.cov(), atol=2 * error)
+
+
+def test_a_large_total_is_drawn_without_large_memory():
+    total = torch.full((4,), 1e12, dtype=torch.float64)
+    x = Multinomial().sample(torch.zeros(3, 4).double(), total, torch.Generator().manual_seed(0))
+    assert (x.sum(-1) == 1e12).all()
+    np.testing.assert_allclose(x, 2.5e11, rtol=1e-4)
+
+
+def test_the_mean_of_a_multinomial_has_the_mean_total_of_the_rows():
+    x = torch.poisson(torch.full((50, 4), 3.0), generator=torch.Generator().manual_seed(0))
+    (totals,) = Multinomial().shared_statistics(x, torch.zeros(50, 4), torch.ones(4))
+    assert torch.equal(totals, x.sum(1, keepdim=True).expand(50, 4))
+    (logits,) = Multinomial().params_for_mean(x.mean(0))
+    torch.testing.assert_close(Multinomial().mean(logits, totals.mean(0)), x.mean(0))
+
+
+def test_a_word_that_never_occurs_starts_with_a_finite_logit():
+    assert torch.isfinite(Multinomial().params_for_mean(torch.tensor([0.0, 2.0]))[0]).all()
+    assert torch.isfinite(Multinomial().params_for_mean(torch.zeros(2))[0]).all()
+
+
+# --------------------------------------------------------------------------------- categorical
+
+LEVELS = 3, 5, 1, 2
+BLOCK = Categorical(levels=LEVELS)
+BORDERS = np.cumsum(LEVELS)[:-1]
+
+
+def by_column(function, logits):
+    """Apply a function of the logits of one column to each."""
+    parts = np.split(np.asarray(logits), BORDERS, axis=-1)
+    return np.concatenate([function(part, axis=-1) for part in parts], axis=-1)
+
+
+def every_row():
+    """Return the codes of all combinations of levels."""
+    rows = itertools.product(*(np.eye(n_levels) for n_levels in LEVELS))
+    return torch.from_numpy(np.array([np.concatenate(row) for row in rows]))
+
+
+def draw_categories(n_draws, logits=None):
+    logits = logits_of(sum(LEVELS)) if logits is None else logits
+    generator = torch.Generator().manual_seed(0)
+    return BLOCK.sample(logits.expand(n_draws, -1), generator)
+
+
+def test_the_probabilities_of_all_combinations_sum_to_one():
+    log_prob = BLOCK.log_prob(every_row(), logits_of(sum(LEVELS)))
+    assert log_prob.shape == (np.prod(LEVELS), len(LEVELS))
+    np.testing.assert_allclose(log_prob.sum(-1).exp().sum(), 1)
+
+
+def test_log_prob_of_a_column_is_its_log_softmax():
+    rows, logits = every_row(), 5 * logits_of(sum(LEVELS))
+    chosen = rows.numpy() * by_column(log_softmax, logits)
+    wanted = np.add.reduceat(chosen, [0, *BORDERS], axis=-1)
+    np.testing.assert_allclose(BLOCK.log_prob(rows, logits), wanted, atol=1e-12)
+
+
+def test_mean_is_the_softmax_of_each_column():
+    logits = logits_of(sum(LEVELS))
+    np.testing.assert_allclose(BLOCK.mean(logits), by_column(softmax, logits))
+
+
+def test_the_gradient_of_categories_is_that_of_autograd():
+    x = draw_categories(100)
+    logits = torch.randn(x.shape, dtype=x.dtype, requires_grad=True)
+    with torch.inference_mode():  # first, for what it leaves behind is used by autograd
+        (grad,) = copy.deepcopy(BLOCK).grads(x, logits)
+    (wanted,) = torch.autograd.grad(BLOCK.log_prob(x, logits).sum(), logits)
+    torch.testing.assert_close(grad, wanted)
+
+
+def test_autograd_may_follow_inference_mode():
+    block, x = Categorical(LEVELS), draw_categories(2)
+    with torch.inference_mode():
+        block.log_prob(x, torch.zeros_like(x))
+    logits = torch.zeros_like(x, requires_grad=True)
+    block.log_prob(x, logits).sum().backward()
+    assert torch.isfinite(logits.grad).all()
+
+
+def test_an_unknown_category_says_nothing():
+    x, logits = draw_categories(1)[0], logits_of(sum(LEVELS))
+    unknown = x.clone()
+    unknown[3:8] = 0
+    assert BLOCK.log_prob(unknown, logits)[1] == 0
+    assert torch.equal(
+        BLOCK.log_prob(unknown, logits)[[0, 2, 3]], BLOCK.log_prob(x, logits)[[0, 2, 3]]
+    )
+
+
+def test_categories_are_drawn_as_often_as_they_should():
+    x, wanted = draw_categories(DRAWS).numpy(), by_column(softmax, logits_of(sum(LEVELS)))
+    assert (np.add.reduceat(x, [0, *BORDERS], axis=1) == 1).all()
+    error = 5 * np.sqrt(wanted * (1 - wanted) / DRAWS) + 1e-12
+    assert (np.abs(x.mean(axis=0) - wanted) < error).all()
+    # columns are drawn independently
+    joint = x[:, :3].T @ x[:, 3:8] / DRAWS
+    np.testing.assert_allclose(joint, np.outer(wanted[:3], wanted[3:8]), atol=5 / DRAWS**0.5 / 2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_far_logits_of_categories_are_finite(dtype):
+    signs = torch.randint(0, 2, (50, sum(LEVELS)), generator=torch.Generator().manual_seed(0))
+    logits = (2e4 * signs - 1e4).to(dtype)
+    x = draw_categories(50, logits)
+    assert (BLOCK._sum(x) == 1).all()
+    for result in (BLOCK.log_prob(x, logits), BLOCK.mean(logits), *BLOCK.grads(x, logits)):
+        assert result.dtype == dtype
+        assert torch.isfinite(result).all()
+    assert (BLOCK.log_prob(x, logits) > -2).all()
+
+
+def test_equal_logits_far_from_zero_give_one_level_a_column():
+    x = draw_categories(1000, torch.full((sum(LEVELS),), 1e9, dtype=torch.float32))
+    assert (BLOCK._sum(x) == 1).all()
+
+
+def test_the_block_starts_at_the_frequencies():
+    frequencies = draw_categories(1000).mean(0)
+    (logits,) = BLOCK.params_for_mean(frequencies)
+    torch.testing.assert_close(BLOCK.mean(logits), frequencies)
+    assert torch.isfinite(BLOCK.params_for_mean(torch.zeros(sum(LEVELS)))[0]).all()
+
+
+def test_draws_of_categories_come_from_the_generator_alone():
+    before = torch.get_rng_state()
+    assert torch.equal(draw_categories(100), draw_categories(100))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_block_may_have_leading_axes_and_be_pickled():
+    x, logits = draw_categories(4), torch.randn(6, 4, sum(LEVELS)).double()
+    again = pickle.loads(pickle.dumps(BLOCK))
+    assert again.log_prob(x, logits).shape == (6, 4, len(LEVELS))
+    assert torch.equal(again.log_prob(x, logits)[2], BLOCK.log_prob(x, logits[2]))
+    assert BLOCK.accepts(x).all()
 
 
 # ----------------------------------------------------------------------- through the estimators
@@ -173,20 +474,51 @@ def test_a_users_likelihood_works_without_touching_the_package(Estimator, X, sca
 
 def test_a_users_counts_are_taken_as_they_are(Estimator):
     X = np.random.default_rng(0).poisson(3.0, size=(200, 4)).astype(float)
-    model = quick(Estimator, likelihood=Poisson, max_iter=60).fit(X)
+    model = quick(Estimator, likelihood=UsersPoisson, max_iter=60).fit(X)
     drawn = check_every_method(model, X)
-    assert Poisson().accepts(torch.from_numpy(drawn)).all()
+    assert UsersPoisson().accepts(torch.from_numpy(drawn)).all()
     reconstructed = model.inverse_transform(model.transform(X))
     np.testing.assert_allclose(reconstructed.mean(axis=0), X.mean(axis=0), rtol=0.2)
 
 
-def test_heavy_tails_are_better_described_by_a_laplace():
-    X = np.random.default_rng(0).laplace(size=(2000, 3))
-    laplace, gaussian = (
-        quick(VAETransformer, likelihood=likelihood, max_iter=40).fit(X[:1000]).score(X[1000:])
-        for likelihood in (Laplace, "gaussian")
-    )
-    assert laplace > gaussian
+@pytest.mark.parametrize("name", ["poisson", "negative_binomial", "multinomial"])
+def test_counts_are_drawn_where_counts_were_seen(Estimator, name):
+    X = np.random.default_rng(0).poisson([0.1, 3, 3, 8], size=(200, 4)).astype(float)
+    model = quick(Estimator, likelihood=name, max_iter=60).fit(X)
+    assert Poisson().accepts(torch.from_numpy(check_every_method(model, X))).all()
+    assert (model.score_samples(X) <= 0).all()
+    reconstructed = model.inverse_transform(model.transform(X))
+    np.testing.assert_allclose(reconstructed.mean(axis=0), X.mean(axis=0), rtol=0.2, atol=0.1)
+
+
+@pytest.mark.parametrize("name", ["student_t", "heteroscedastic_gaussian"])
+@pytest.mark.parametrize("scaling", ["standard", "quantile", None])
+def test_real_values_are_drawn_where_real_values_were_seen(Estimator, name, X, scaling):
+    model = quick(Estimator, likelihood=name, scaling=scaling).fit(X)
+    assert np.isfinite(check_every_method(model, X)).all()
+
+
+def score_of(likelihood, X):
+    """Return the score of the second half of the rows for a VAE of the first."""
+    half = len(X) // 2
+    model = quick(VAETransformer, likelihood=likelihood, max_iter=40)
+    return model.fit(X[:half]).score(X[half:])
+
+
+def test_heavy_tails_are_better_described_by_a_laplace_or_student_t(rng):
+    X = rng.laplace(size=(2000, 3))
+    assert min(score_of(Laplace, X), score_of("student_t", X)) > score_of("gaussian", X)
+
+
+def test_clumped_counts_are_better_described_by_a_negative_binomial(rng):
+    X = rng.negative_binomial(1, 0.2, size=(2000, 3)).astype(float)
+    assert score_of("negative_binomial", X) > score_of("poisson", X)
+
+
+def test_noise_that_depends_on_the_row_is_better_described_if_the_decoder_gives_it(rng):
+    z = rng.normal(size=(2000, 1))
+    X = np.hstack([z, z + 0.05 * rng.normal(size=z.shape), np.exp(z) * rng.normal(size=(2000, 3))])
+    assert score_of("heteroscedastic_gaussian", X) > score_of("gaussian", X)
 
 
 def test_zeros_and_ones_are_drawn_where_zeros_and_ones_were_seen(Estimator):
@@ -216,7 +548,13 @@ def test_auto_is_gaussian_unless_there_are_zeros_and_ones_only(Estimator):
 
 @pytest.mark.parametrize(
     ("likelihood", "value", "support"),
-    [("bernoulli", 1.5, r"values in \[0, 1\]"), (Poisson, -3.0, "non-negative integers")],
+    [
+        ("bernoulli", 1.5, r"values in \[0, 1\]"),
+        (UsersPoisson, -3.0, "non-negative integers"),
+        ("poisson", 0.5, "non-negative integers"),
+        ("negative_binomial", -1.0, "non-negative integers"),
+        ("multinomial", -0.5, "non-negative numbers"),
+    ],
 )
 def test_values_outside_the_support_are_named(Estimator, likelihood, value, support):
     X = np.ones((50, 3))

@@ -115,9 +115,10 @@ def test_the_elbo_has_a_beta_of_one_whatever_the_training():
     vae = quick(VAETransformer, beta=0.1, scaling=None, n_draws=512, max_iter=40).fit(X)
     elbo = vae.elbo(X)
     module, x = in_working_units(vae, X)
-    loc, log_scale = module.posterior(x)
+    seen = module.see(x)
+    loc, log_scale = module.posterior(seen)
     z = loc + log_scale.exp() * normal_draws(4000, 2)[:, None]
-    log_prob = module.likelihood.log_prob(x, *module.conditional(z)).sum(-1).mean(0)
+    log_prob = module.log_prob(seen, module.decoder(z)).sum(-1).mean(0)
     kl = gaussian_kl(loc, log_scale).sum(-1)
     assert kl.mean() > 1  # or a multiple of it would not show
     assert np.abs(elbo - (log_prob - kl).numpy()).mean() < 0.1
@@ -191,10 +192,11 @@ def test_the_score_of_a_linear_vae_is_the_closed_form():
     ).fit(X)
     scores = vae.score_samples(X)
     module, _ = in_working_units(vae, X)
-    center, *rest = module.conditional(torch.zeros(2, dtype=torch.float64))
-    loadings = module.conditional(torch.eye(2, dtype=torch.float64))[0] - center
+    center = module.decode(torch.zeros(2, dtype=torch.float64))
+    loadings = module.decode(torch.eye(2, dtype=torch.float64)) - center
     # The density of the noise at its mode tells its variance.
-    variance = torch.exp(-2 * module.likelihood.log_prob(center, center, *rest)) / (2 * np.pi)
+    at_mode = module.columns.log_prob(center, center, module.shared)
+    variance = torch.exp(-2 * at_mode) / (2 * np.pi)
     covariance = (loadings.T @ loadings + variance.diag()).numpy()
     exact = multivariate_normal(center.numpy(), covariance).logpdf(X)
     assert np.abs(scores - exact).mean() < 0.01

@@ -10,11 +10,11 @@ from sklearn.neighbors import KernelDensity
 from skvae import AutoencoderTransformer, VAETransformer
 from skvae._models import VAE, Autoencoder, Moment, gaussian_kl, quasi_normal, split_posterior
 
-SHAPE = {"n_features": 4, "n_components": 2, "hidden_layer_sizes": (6,), "activation": "tanh"}
+SHAPE = {"n_components": 2, "hidden_layer_sizes": (6,), "activation": "tanh"}
 
 
-def build(cls, **parameters):
-    model = cls(**SHAPE, **parameters).double()
+def build(cls, likelihood, **parameters):
+    model = cls(**SHAPE, blocks=((likelihood, 4),), **parameters).double()
     mean = torch.zeros(4, dtype=torch.float64)
     model.initialize(torch.Generator().manual_seed(0), mean)
     for parameter in model.parameters():

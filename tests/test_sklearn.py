@@ -90,8 +90,8 @@ def test_a_transformer_and_an_outlier_detector_in_one(Estimator):
     tags = get_tags(Estimator())
     assert is_outlier_detector(Estimator())
     assert tags.transformer_tags.preserves_dtype == ["float64", "float32"]
-    assert not tags.input_tags.allow_nan
-    assert not tags.input_tags.sparse
+    assert tags.input_tags.allow_nan
+    assert tags.input_tags.sparse
     assert not tags.non_deterministic
 
 

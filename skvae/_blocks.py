@@ -1,0 +1,64 @@
+"""Which likelihood each column has, and the order in which a model keeps them."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from . import _engine
+from ._table import Layout
+
+
+class Block(NamedTuple):
+    """Columns of one likelihood; `levels` are their numbers of levels, None for numbers."""
+
+    likelihood: object
+    columns: tuple[int, ...]
+    levels: tuple[int, ...] | None = None
+
+    @property
+    def spec(self):
+        """What a model needs to know of it."""
+        return self.likelihood, len(self.columns) if self.levels is None else self.levels
+
+
+def of_kinds(kinds, n_levels):
+    """Return the blocks of columns with these likelihoods, those with levels last.
+
+    `n_levels` has the number of levels of each column, None where it has numbers.
+    """
+    blocks = []
+    for kind in sorted(set(kinds), key=lambda kind: (kind == "categorical", kinds.index(kind))):
+        columns = tuple(j for j, other in enumerate(kinds) if other == kind)
+        levels = tuple(n_levels[j] for j in columns) if kind == "categorical" else None
+        blocks.append(Block(kind, columns, levels))
+    return blocks
+
+
+def layout(blocks):
+    """Return the order of columns in the model, and which are scaled."""
+    numbers = [block for block in blocks if block.levels is None]
+    last = [block for block in blocks if block.levels is not None]
+    continuous = [_engine.describe(b.likelihood)[1] for b in numbers for _ in b.columns]
+    return Layout(
+        np.array([j for block in numbers for j in block.columns], dtype=int),
+        np.array(continuous, dtype=bool),
+        tuple(j for block in last for j in block.columns),
+        tuple(n for block in last for n in block.levels),
+    )
+
+
+def check_support(X, blocks, names):
+    """Raise a ValueError for the first value that a likelihood cannot have."""
+    for likelihood, columns, levels in blocks:
+        if levels is not None:
+            continue
+        values = X if len(columns) == X.shape[1] else X[:, list(columns)]
+        refused = _engine.unsupported(likelihood, values)
+        if refused is None:
+            continue
+        column, value = refused
+        where = "X" if names is None else f"column {names[columns[column]]!r}"
+        raise ValueError(
+            f"likelihood={likelihood!r} needs {_engine.describe(likelihood)[0]}, got {value:g} in "
+            f"{where}; for real-valued data use 'gaussian'."
+        )

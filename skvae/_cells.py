@@ -1,0 +1,104 @@
+"""What the estimators do with single cells: fill those that are missing, and judge the others."""
+
+from numbers import Integral
+
+import numpy as np
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from . import _engine
+
+# Codes of the prior from which rows under conditions are drawn, at least, and for each row.
+CONDITION_CODES, CODES_OF_A_ROW = 10_000, 20
+
+
+class CellsMixin:
+    """Methods of an estimator that look at single cells."""
+
+    def impute(self, X, n_draws=None, random_state=None):
+        """Fill missing cells.
+
+        Parameters
+        ----------
+        X : {array-like, data frame} of shape (n_samples, n_features)
+            Rows with gaps: NaN, None or NA. A level that `fit` has not seen is a gap.
+        n_draws : int or None, default=None
+            None fills in means. A number draws that many completed tables, for multiple
+            imputation.
+        random_state : int, RandomState instance or None, default=None
+            Seed of the draws; with None, that of the estimator.
+
+        Returns
+        -------
+        X_filled : {ndarray, data frame} of shape (n_samples, n_features), or a list of these
+            What was given, without gaps; known cells are as they were. Numbers are filled with
+            E[x_missing | x_known] (under scaling="quantile": its image in the units of the data),
+            categories with the likeliest level.
+        """
+        check_is_fitted(self)
+        seed = self._seed_of_draws(random_state)
+        cells = self._validated(X)[:]
+        module = _engine.in_dtype(cells.dtype, self.module_, self._twin)
+        if n_draws is None:
+            filled = self._table.backward(self._run("impute", cells))
+            return self._as_given(np.where(np.isnan(cells), filled, cells))
+        check_count("n_draws", n_draws)
+        drawn = _engine.complete(module, cells, self._table.forward, int(n_draws), seed)
+        tables = (self._table.backward(drawn[:, i]) for i in range(n_draws))
+        return [self._as_given(np.where(np.isnan(cells), filled, cells)) for filled in tables]
+
+    def contributions(self, X):
+        """Return what each cell adds to the score of its row.
+
+        Parameters
+        ----------
+        X : {array-like, data frame} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        contributions : {ndarray, data frame} of shape (n_samples, n_features)
+            In nats, in the units of X, zero for missing cells; a frame with the names of the
+            columns if `fit` was given one. The lower, the less a cell fits its row. For the
+            autoencoder log p(x_j | f(x)), which sum to `score_samples`. For the VAE the posterior
+            mean of log p(x_j | z), by importance sampling; these sum to log p(x) plus the
+            divergence of the posterior from the prior.
+        """
+        check_is_fitted(self)
+        X = self._validated(X)[:]
+        added = self._table.in_order(self._run("contributions", X))
+        added = np.where(np.isnan(X), 0, added) + self._table.log_slopes(X)
+        return added if self._schema is None else self._schema.frame_of(added)
+
+    def _draw_given(self, conditions, n_samples, codes, rows):
+        """Draw cells of rows some of whose columns are given."""
+        given = self._cells_of(conditions)
+        module = _engine.in_dtype(np.float64, self.module_, self._twin)
+        Z = self._draw_codes(max(CONDITION_CODES, CODES_OF_A_ROW * n_samples), codes)
+        drawn = _engine.draw_rows_given(module, self._table.forward(given), Z, n_samples, rows)
+        return np.where(np.isnan(given), self._table.backward(drawn), given)
+
+    def _cells_of(self, conditions):
+        """Return a row with the cells of {column: value}, the others missing."""
+        cells = np.full((1, self.n_features_in_), np.nan)
+        for column, value in conditions.items():
+            if self._schema is not None:
+                j, cells_of_value = self._schema.cell(column, value)
+                cells[0, j] = cells_of_value
+            elif isinstance(column, Integral) and 0 <= column < self.n_features_in_:
+                cells[0, column] = value
+            else:
+                raise ValueError(
+                    f"conditions names column {column!r}, but X has columns 0 to "
+                    f"{self.n_features_in_ - 1}."
+                )
+        return cells
+
+    def _seed_of_draws(self, random_state):
+        random_state = self.random_state if random_state is None else random_state
+        return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+
+
+def check_count(name, value):
+    if not isinstance(value, Integral) or value < 1:
+        raise ValueError(f"{name} must be an int in the range [1, inf). Got {value!r}.")

@@ -1,0 +1,149 @@
+"""The distribution of a whole row given its code: likelihoods side by side.
+
+A row in working units has the columns of each block next to one another. Most blocks have one
+number for each column; a categorical block has the one-hot codes of its columns, so that rows may
+be wider than there are columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate, pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Generator, Tensor
+
+from .likelihoods import LIKELIHOODS, Likelihood
+
+# A likelihood's name or class, and its columns: how many, or the number of levels of each.
+BlockSpec = tuple[str | type[Likelihood], int | tuple[int, ...]]
+
+
+class Block(NamedTuple):
+    """A likelihood, and which part of a row, of the decoder's output and of the columns is its."""
+
+    likelihood: Likelihood
+    cells: slice
+    outputs: slice
+    columns: slice
+
+
+def resolve_likelihood(
+    likelihood: str | type[Likelihood], levels: tuple[int, ...] | None = None
+) -> Likelihood:
+    """Return an instance of the likelihood with this name, or of this class."""
+    cls: Callable[..., Likelihood] = (
+        LIKELIHOODS[likelihood] if isinstance(likelihood, str) else likelihood
+    )
+    return cls() if levels is None else cls(levels=levels)
+
+
+def _slices(widths: Sequence[int]) -> list[slice]:
+    return [slice(*ends) for ends in pairwise(accumulate(widths, initial=0))]
+
+
+class Columns:
+    """What is known of a row's columns; it holds no parameters.
+
+    `out` is the decoder's output, shape (..., n_outputs); `shared` the vectors that are the same
+    for every row, shape (n_shared, n_cells), of which a block reads the first it needs.
+    """
+
+    def __init__(self, specs: Sequence[BlockSpec]):
+        parts = [
+            resolve_likelihood(name, n if isinstance(n, tuple) else None) for name, n in specs
+        ]
+        levels = [n if isinstance(n, tuple) else (1,) * n for _, n in specs]
+        widths = [sum(n) for n in levels]
+        n_outputs = [part.n_params * width for part, width in zip(parts, widths, strict=True)]
+        self.blocks = [
+            Block(*block)
+            for block in zip(
+                parts,
+                _slices(widths),
+                _slices(n_outputs),
+                _slices([len(n) for n in levels]),
+                strict=True,
+            )
+        ]
+        self.n_cells, self.n_outputs = sum(widths), sum(n_outputs)
+        self.n_columns = sum(len(n) for n in levels)
+        self.n_shared = max(part.n_shared for part in parts)
+        self.n_updates = max(part.n_updates for part in parts)
+        # The column of each cell, and the first cell of each column.
+        flat = [n for block in levels for n in block]
+        self.column_of = [j for j, n in enumerate(flat) for _ in range(n)]
+        self.first_cell = list(accumulate(flat, initial=0))[:-1]
+
+    def _part(self, of_all: Tensor, part: slice) -> Tensor:
+        """Return the part of a block; slicing what is whole takes as long as a small product."""
+        return of_all if len(self.blocks) == 1 else of_all[..., part]
+
+    def params(self, out: Tensor, shared: Tensor) -> Iterator[tuple[Block, tuple[Tensor, ...]]]:
+        """Yield each block with the parameters of its likelihood."""
+        for block in self.blocks:
+            likelihood, cells, outputs, _ = block
+            own, n = self._part(out, outputs), likelihood.n_params
+            vectors = self._part(shared, cells).unbind()[: likelihood.n_shared]
+            yield block, (*((own,) if n == 1 else own.chunk(n, -1)), *vectors)
+
+    def log_prob(self, x: Tensor, out: Tensor, shared: Tensor) -> Tensor:
+        """Return the log-density of each column in nats, shape (..., n_columns)."""
+        parts = [
+            block.likelihood.log_prob(self._part(x, block.cells), *params)
+            for block, params in self.params(out, shared)
+        ]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
+
+    def grads(self, x: Tensor, out: Tensor, shared: Tensor) -> Tensor:
+        """Return the gradient of the sum of log_prob, shape of out."""
+        parts = [
+            grad
+            for block, params in self.params(out, shared)
+            for grad in block.likelihood.grads(self._part(x, block.cells), *params)
+        ]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
+
+    def to_outputs(self, of_cells: Tensor) -> Tensor:
+        """Return, for a number of each cell, that of the decoder's outputs for it."""
+        if self.n_outputs == self.n_cells:
+            return of_cells
+        parts = [
+            self._part(of_cells, block.cells)
+            for block in self.blocks
+            for _ in range(block.likelihood.n_params)
+        ]
+        return torch.cat(parts, -1)
+
+    def mean(self, out: Tensor, shared: Tensor) -> Tensor:
+        """Return E[x | z], shape (..., n_cells)."""
+        return self._join(lambda part, *params: part.mean(*params), out, shared)
+
+    def sample(self, out: Tensor, shared: Tensor, generator: Generator) -> Tensor:
+        """Draw rows given the parameters, shape (..., n_cells)."""
+        return self._join(lambda part, *params: part.sample(*params, generator), out, shared)
+
+    def _join(self, function: Callable[..., Tensor], out: Tensor, shared: Tensor) -> Tensor:
+        parts = [function(block.likelihood, *params) for block, params in self.params(out, shared)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Return what the encoder sees of rows, shape of x."""
+        if all(type(block.likelihood).embed is Likelihood.embed for block in self.blocks):
+            return x
+        return torch.cat([b.likelihood.embed(x[..., b.cells]) for b in self.blocks], -1)
+
+    def start(self, mean: Tensor) -> Tensor:
+        """Return an output of the decoder with about this mean, shape (n_outputs,)."""
+        parts = [block.likelihood.params_for_mean(mean[block.cells]) for block in self.blocks]
+        return torch.cat([param for params in parts for param in params])
+
+    def statistics(
+        self, x: Tensor, out: Tensor, shared: Tensor
+    ) -> Iterator[tuple[slice, int, Tensor]]:
+        """Yield (cells, i, statistic), whose mean is the most likely `shared[i, cells]`."""
+        for block, params in self.params(out, shared):
+            found = block.likelihood.shared_statistics(self._part(x, block.cells), *params)
+            for i, statistic in enumerate(found):
+                yield block.cells, i, statistic

@@ -1,0 +1,355 @@
+"""A data frame <-> a matrix of cells: numbers, flags and the indices of levels, NaN if missing."""
+
+from decimal import Decimal
+from itertools import repeat
+from numbers import Real
+
+import narwhals.stable.v1 as nw
+import numpy as np
+
+# The types of numbers among objects.
+NUMBERS = (Real, Decimal, np.bool_)
+
+
+def is_frame(X):
+    """Return whether X is a data frame in memory, of any library that narwhals reads."""
+    return isinstance(nw.from_native(X, eager_only=True, pass_through=True), nw.DataFrame)
+
+
+class Schema:
+    """The columns of a data frame: how their cells become floats, and floats become cells.
+
+    Its state is lists, strings, numbers and a few rows of each column, as native series.
+    """
+
+    @classmethod
+    def fit(cls, X, overrides=None):
+        """Learn the columns of X; `overrides` is {name, names or selector: likelihood}."""
+        frame = nw.from_native(X, eager_only=True)
+        kinds = _kinds_by_name(overrides or {}, X, frame.columns)
+        columns = [frame.get_column(name) for name in frame.columns]
+        schema = cls()
+        schema.columns = [Column.fit(column, kinds.get(column.name)) for column in columns]
+        schema.dtype = _common_dtype(schema.columns, columns)
+        return schema
+
+    def encode(self, X):
+        """Return the cells of a frame, or of an array of numbers, (n_samples, n_features_in)."""
+        if is_frame(X):
+            frame = nw.from_native(X, eager_only=True)
+            values = [frame.get_column(name) for name in frame.columns]
+        else:
+            X = np.asarray(X, dtype=self.dtype)
+            values = list(X.T)
+        cells = np.empty((len(X), len(self.columns)), dtype=self.dtype)
+        for j, (column, series) in enumerate(zip(self.columns, values, strict=True)):
+            cells[:, j] = column.encode(series)
+        return cells
+
+    def decode(self, cells):
+        """Return the frame with these cells, of the library and the dtypes that `fit` was given.
+
+        Cells of levels, flags and integers are rounded, and kept within what the column has seen.
+        """
+        cells = np.asarray(cells, dtype=np.float64).T
+        columns = [
+            column.decode(values) for column, values in zip(self.columns, cells, strict=True)
+        ]
+        return nw.to_native(nw.from_dict(dict(zip(self.names, columns, strict=True))))
+
+    def frame_of(self, values):
+        """Return a frame of floats with the names of the columns."""
+        examples = [nw.from_native(column.examples, series_only=True) for column in self.columns]
+        series = {
+            name: _new_series(np.ascontiguousarray(column), like)
+            for name, column, like in zip(self.names, values.T, examples, strict=True)
+        }
+        return nw.to_native(nw.from_dict(series))
+
+    def cell(self, name, value):
+        """Return the place of a column, and the cell that stands for a value in it."""
+        if name not in self.names:
+            raise ValueError(f"There is no column {name!r}; X has {self.names}.")
+        j = self.names.index(name)
+        levels = self.columns[j].levels
+        if levels is None:
+            return j, float(value)
+        if value not in list(levels):
+            raise ValueError(f"Column {name!r} has no level {value!r}; it has {list(levels)}.")
+        return j, float(list(levels).index(value))
+
+    @property
+    def names(self):
+        return [column.name for column in self.columns]
+
+    @property
+    def kinds(self):
+        """The likelihood of each column: what `overrides` says, or what the dtype suggests."""
+        return [column.kind for column in self.columns]
+
+    @property
+    def levels(self):
+        """For each column the values that its cells are indices of; None if they are numbers."""
+        return [column.levels for column in self.columns]
+
+    @property
+    def integer(self):
+        """For each column whether it has whole numbers only: levels, flags and integers."""
+        return [column.integer for column in self.columns]
+
+    @property
+    def minimum(self):
+        """The smallest cell of each column, NaN if all are missing, shape (n_features_in,)."""
+        return np.array([column.minimum for column in self.columns])
+
+    @property
+    def maximum(self):
+        """The largest cell of each column, NaN if all are missing, shape (n_features_in,)."""
+        return np.array([column.maximum for column in self.columns])
+
+    @property
+    def has_missing(self):
+        """For each column whether `fit` has seen missing cells in it."""
+        return [column.has_missing for column in self.columns]
+
+
+class Column:
+    """One column of a schema: numbers as they are, or the index of a level."""
+
+    @classmethod
+    def fit(cls, series, kind=None):
+        """Learn a column; `kind` is its likelihood, None for that which suits the dtype."""
+        column, series = cls(), _in_native_order(series)
+        column.name = series.name
+        column.numeric = _is_numeric(series)
+        learn = _levels_of_numbers if column.numeric else _levels_of_labels
+        column.kind, column.levels = learn(series, kind)
+        column.integer = column.levels is not None or _is_integer(series)
+        cells = column.encode(series)
+        column.has_missing = bool(np.isnan(cells).any())
+        column.minimum, column.maximum = _range(cells, column.integer)
+        column.examples = nw.to_native(_examples(series, cells, column.levels))
+        return column
+
+    def encode(self, values):
+        """Return the cells of a series, or of an array of numbers, shape (n_samples,)."""
+        if not self.numeric:
+            return _indices_of_labels(values, self.levels, self.name)
+        numbers = _numbers(values, self.name)
+        return numbers if self.levels is None else _indices_of_numbers(numbers, self.levels)
+
+    def decode(self, cells):
+        """Return the series with these cells, in the dtype of the column."""
+        cells = np.full(len(cells), np.nan) if np.isnan(self.minimum) else cells
+        missing, examples = np.isnan(cells), nw.from_native(self.examples, series_only=True)
+        if missing.any() and not examples[:1].is_null().any() and not _is_float(examples):
+            raise ValueError(
+                f"Column {self.name!r} cannot be missing: its dtype has no such value."
+            )
+        if self.integer:
+            cells = np.clip(np.rint(cells), self.minimum, self.maximum)
+        if self.levels is not None:
+            series = _take(examples, np.where(missing, 0, cells + 1).astype(np.intp))
+        else:
+            series = _series_of_numbers(cells, missing, examples)
+        return series.alias(self.name)
+
+
+def _kinds_by_name(overrides, X, names):
+    """Return {name: likelihood}; where two keys name the same column, the later one holds."""
+    kinds = {}
+    for key, kind in overrides.items():
+        chosen = key(X) if callable(key) else key
+        chosen = list(chosen) if isinstance(chosen, (tuple, list, np.ndarray)) else [chosen]
+        unknown = [name for name in chosen if name not in names]
+        if unknown:
+            raise ValueError(f"likelihood names columns {unknown}, of which X has only {names}.")
+        kinds.update(dict.fromkeys(chosen, kind))
+    return kinds
+
+
+def _common_dtype(columns, series):
+    """Return "float32" if that is the dtype of all numbers but flags, else "float64"."""
+    dtypes = [s.dtype for column, s in zip(columns, series, strict=True) if column.numeric]
+    numbers = [dtype for dtype in dtypes if dtype != nw.Boolean]
+    single = numbers and all(dtype == nw.Float32 for dtype in numbers)
+    return "float32" if single else "float64"
+
+
+def _has_number_dtype(series):
+    return series.dtype.is_numeric() or series.dtype == nw.Boolean
+
+
+def _is_numeric(series):
+    """Return whether a series holds numbers, rather than labels; raise if it holds neither."""
+    if _has_number_dtype(series):
+        return True
+    if series.dtype in (nw.Categorical, nw.Enum):
+        return False
+    if series.dtype in (nw.String, nw.Object, nw.Unknown):
+        types = set(map(type, series.drop_nulls().to_list()))
+        if _all_are(types, str) or _all_are(types, (bool, np.bool_)):
+            return False
+        if _all_are(types, NUMBERS):
+            return True
+        held = "values of type " + ", ".join(sorted(kind.__name__ for kind in types))
+    else:
+        held = f"the dtype {series.dtype}"
+    raise TypeError(
+        f"Column {series.name!r} of X has {held}, which is neither numbers nor categories: "
+        "encode it as a number first, or drop it."
+    )
+
+
+def _all_are(types, allowed):
+    return all(issubclass(kind, allowed) for kind in set(types))
+
+
+def _is_integer(series):
+    if series.dtype.is_numeric():
+        return not _is_float(series) and series.dtype != nw.Decimal
+    return np.asarray(series.drop_nulls().to_list()).dtype.kind in "biu"
+
+
+def _is_float(series):
+    return series.dtype in (nw.Float32, nw.Float64)
+
+
+def _numbers(values, name):
+    """Return numbers as floats, NaN where missing, shape (n_samples,)."""
+    if isinstance(values, np.ndarray):
+        return values
+    if _has_number_dtype(values):
+        floats = values if _is_float(values) else values.cast(nw.Float64)
+        return floats.to_numpy()
+    observed = values.drop_nulls().to_list()
+    if not _all_are(map(type, observed), NUMBERS):
+        _is_numeric(values)  # says so if they are no labels either
+        raise ValueError(f"Column {name!r} of X had numbers in fit, now it has {observed[0]!r}.")
+    numbers = np.full(len(values), np.nan)
+    numbers[~values.is_null().to_numpy()] = np.asarray(observed, dtype=np.float64)
+    return numbers
+
+
+def _levels_of_numbers(series, kind):
+    """Return the likelihood of a column of numbers, and its levels or None."""
+    numbers = _numbers(series, series.name)
+    if kind is None:
+        kind = "bernoulli" if series.dtype == nw.Boolean or _is_flag(numbers) else "gaussian"
+    if kind not in ("categorical", "bernoulli"):
+        return kind, None
+    levels = np.unique(numbers[np.isfinite(numbers)])
+    if kind == "bernoulli" and (series.dtype == nw.Boolean or len(levels) != 2):
+        return kind, None
+    return kind, tuple(levels.tolist()) or (None,)
+
+
+def _is_flag(numbers):
+    """Return whether the values are 0 and 1, both of them, or missing."""
+    zeros, ones = numbers == 0, numbers == 1
+    return zeros.any() and ones.any() and (zeros | ones | np.isnan(numbers)).all()
+
+
+def _levels_of_labels(series, kind):
+    """Return the likelihood of a column of labels, and the levels that occur in it."""
+    levels = _in_order(series, set(series.drop_nulls().to_list()))
+    kind = kind or ("bernoulli" if len(levels) == 2 else "categorical")
+    if kind not in ("categorical", "bernoulli") or (kind == "bernoulli" and len(levels) > 2):
+        raise ValueError(
+            f"likelihood={kind!r} does not fit column {series.name!r} of X, which has "
+            f"{len(levels)} levels that are no numbers; use 'categorical'."
+        )
+    # An empty column has one level, the missing value, so that no likelihood is without any.
+    return kind, tuple(levels) or (None,)
+
+
+def _in_order(series, observed):
+    """Return the levels in the order of the dtype, or sorted if it has none."""
+    # The order of polars' Categorical is that in which the process has met the strings.
+    ordered = series.implementation.is_pandas_like() or series.dtype == nw.Enum
+    if series.dtype in (nw.Categorical, nw.Enum) and ordered:
+        return [level for level in series.cat.get_categories().to_list() if level in observed]
+    return sorted(observed)
+
+
+def _indices_of_labels(values, levels, name):
+    """Return the index of each label, NaN where it is missing or no level."""
+    if isinstance(values, np.ndarray):
+        raise ValueError(f"Column {name!r} had categories in fit: X must be a data frame.")
+    _is_numeric(values)  # raises if the cells are lists or dates
+    index = {level: i for i, level in enumerate(levels) if level is not None}
+    labels = values.to_list()
+    return np.fromiter(map(index.get, labels, repeat(np.nan)), np.float64, len(labels))
+
+
+def _indices_of_numbers(numbers, levels):
+    """Return the index of each number, NaN where it is missing or no level; inf stays inf."""
+    levels = np.array(levels, dtype=np.float64)  # None becomes NaN, equal to nothing
+    numbers = numbers.astype(np.float64)
+    index = np.searchsorted(levels, numbers).clip(max=len(levels) - 1)
+    unseen = np.where(np.isinf(numbers), numbers, np.nan)
+    return np.where(levels[index] == numbers, index, unseen)
+
+
+def _range(cells, integer):
+    """Return the smallest and the largest cell, NaN if all are missing."""
+    ends = np.array([np.fmin.reduce(cells), np.fmax.reduce(cells)], dtype=np.float64)
+    # The float next to the largest int64 is above it.
+    large = integer & (np.abs(ends) > 2**53)
+    return np.where(large, np.nextafter(ends, 0), ends).tolist()
+
+
+def _examples(series, cells, levels):
+    """Return a missing cell if the dtype has any, and then one cell of each level, or any one.
+
+    Taken from the rows themselves, they carry what narwhals has no word for: unused categories,
+    nullable dtypes, None or NaN.
+    """
+    finite = np.flatnonzero(np.isfinite(cells))
+    rows = finite[np.unique(cells[finite], return_index=True)[1]] if levels else finite[:1]
+    missing = np.flatnonzero(np.isnan(cells))[:1]
+    rows = rows if len(rows) else missing
+    if len(missing):
+        return _take(series, np.r_[missing, rows])
+    padded = _take(series, np.r_[rows, rows[-1:]]).shift(1)
+    return padded if padded.dtype == series.dtype else _take(series, np.r_[rows[:1], rows])
+
+
+def _series_of_numbers(cells, missing, examples):
+    """Return numbers in the dtype of the examples, the first of which is missing."""
+    numbers = np.where(missing, 0, cells)
+    series = _cast_like(_new_series(numbers, examples), examples)
+    if not missing.any():
+        return series
+    blank = _take(examples, np.zeros(len(cells), dtype=np.intp))
+    return series.zip_with(_new_series(~missing, examples), blank)
+
+
+def _take(series, rows):
+    """Return the values in these rows, numbered anew where the library numbers its rows."""
+    # narwhals 1.20 takes rows of an arrow table, but not of a column.
+    name = series.name
+    return nw.maybe_reset_index(series.to_frame()[rows].get_column(name))
+
+
+def _in_native_order(series):
+    """Return a series whose bytes are in the order of the machine, for pandas takes no other."""
+    order = getattr(getattr(nw.to_native(series), "dtype", None), "byteorder", "=")
+    if order in "=|":
+        return series
+    values = series.to_numpy()
+    values = values.astype(values.dtype.newbyteorder("="))
+    return _new_series(values, series).alias(series.name)
+
+
+def _new_series(values, like):
+    namespace = nw.get_native_namespace(like)
+    return nw.new_series("", values, native_namespace=namespace)
+
+
+def _cast_like(series, like):
+    """Give a series the native dtype of another, for which narwhals may have no word."""
+    series, like = nw.to_native(series), nw.to_native(like)
+    cast = series.astype if hasattr(series, "astype") else series.cast
+    dtype = like.dtype if hasattr(like, "dtype") else like.type
+    return nw.from_native(cast(dtype), series_only=True)

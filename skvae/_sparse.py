@@ -1,0 +1,34 @@
+"""Sparse rows, made dense a few at a time."""
+
+import numpy as np
+
+
+class DenseOnDemand:
+    """A CSR matrix that looks like an array of rows: what is indexed comes out dense.
+
+    `nbytes` is what the whole would take.
+    """
+
+    def __init__(self, matrix):
+        self.matrix = matrix
+        self.shape, self.dtype = matrix.shape, matrix.dtype
+        self.itemsize = matrix.dtype.itemsize
+        self.nbytes = self.itemsize * matrix.shape[0] * matrix.shape[1]
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, rows):
+        if isinstance(rows, (int, np.integer)):
+            return self.matrix[[rows]].toarray()[0]
+        return self.matrix[rows].toarray()
+
+    def take(self, rows, axis=0):
+        """Return some rows, sparse still."""
+        return DenseOnDemand(self.matrix[rows])
+
+
+def has_gaps(X):
+    """Tell whether a cell of an array or of sparse rows is missing."""
+    values = X.matrix.data if isinstance(X, DenseOnDemand) else X
+    return bool(np.isnan(values).any())
