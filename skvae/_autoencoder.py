@@ -19,11 +19,11 @@ class AutoencoderTransformer(BaseAutoencoder):
     for flags and categories the cross-entropy. Afterwards the noise scale of each feature, and a
     density of the codes to draw from, are estimated.
 
-    X is an array of numbers, or a pandas or polars data frame whose columns may be numbers, flags,
-    strings and categories; `inverse_transform`, `sample` and `impute` give back what `fit` was
-    given. Cells may be missing (NaN, None, NA) wherever rows are taken: the loss and the score are
-    then those of the known cells. A level that `fit` has not seen counts as missing; infinite
-    values are an error, and so are sparse matrices.
+    X is an array or a sparse matrix of numbers, or a pandas or polars data frame whose columns may
+    be numbers, flags, strings and categories; of a frame, `inverse_transform`, `sample` and
+    `impute` give back a frame. Cells may be missing (NaN, None, NA) wherever rows are taken: the
+    loss and the score are then those of the known cells. A level that `fit` has not seen counts as
+    missing; infinite values are an error.
 
     Parameters
     ----------

@@ -261,7 +261,7 @@ class BaseAutoencoder(
             report=report,
         )
         attributes = self._attributes(module, table, history)
-        vars(self).update(attributes)
+        vars(self).update(attributes, _blocks=[tuple(block) for block in blocks])
         n_steps = self.n_iter_ * math.ceil((len(X) - n_held_out) / plan.batch_size)
         self._set_offset(X, weights, n_steps, seeds[4])
         epochs.close(attributes)
@@ -399,9 +399,9 @@ class BaseAutoencoder(
             return DenseOnDemand(X)
         return np.asarray(X, dtype=X.dtype.newbyteorder("="))
 
-    def _as_given(self, X):
-        """Return cells as what `fit` was given: an array or a frame."""
-        return X if self._schema is None else self._schema.decode(X)
+    def _as_given(self, X, known=None):
+        """Return cells as what `fit` was given: an array or a frame; see `Schema.decode`."""
+        return X if self._schema is None else self._schema.decode(X, known)
 
     def _run(self, verb, X):
         """Apply a method of the module to validated rows, computing in their dtype."""

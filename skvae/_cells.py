@@ -1,15 +1,15 @@
 """What the estimators do with single cells: fill those that are missing, and judge the others."""
 
-from numbers import Integral
+from numbers import Integral, Real
 
 import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from . import _engine
+from . import _blocks, _engine
 
-# Codes of the prior from which rows under conditions are drawn, at least, and for each row.
-CONDITION_CODES, CODES_OF_A_ROW = 10_000, 20
+# Codes of the prior from which rows under conditions are drawn, at least and at most.
+FEWEST_CODES, MOST_CODES = 10_000, 100_000
 
 
 class CellsMixin:
@@ -40,12 +40,15 @@ class CellsMixin:
         cells = self._validated(X)[:]
         module = _engine.in_dtype(cells.dtype, self.module_, self._twin)
         if n_draws is None:
-            filled = self._table.backward(self._run("impute", cells))
-            return self._as_given(np.where(np.isnan(cells), filled, cells))
+            return self._filled(cells, self._table.backward(self._run("impute", cells)))
         check_count("n_draws", n_draws)
         drawn = _engine.complete(module, cells, self._table.forward, int(n_draws), seed)
         tables = (self._table.backward(drawn[:, i]) for i in range(n_draws))
-        return [self._as_given(np.where(np.isnan(cells), filled, cells)) for filled in tables]
+        return [self._filled(cells, filled) for filled in tables]
+
+    def _filled(self, cells, filled):
+        missing = np.isnan(cells)
+        return self._as_given(np.where(missing, filled, cells), known=~missing)
 
     def contributions(self, X):
         """Return what each cell adds to the score of its row.
@@ -74,7 +77,8 @@ class CellsMixin:
         """Draw cells of rows some of whose columns are given."""
         given = self._cells_of(conditions)
         module = _engine.in_dtype(np.float64, self.module_, self._twin)
-        Z = self._draw_codes(max(CONDITION_CODES, CODES_OF_A_ROW * n_samples), codes)
+        n_codes = int(np.clip(20 * n_samples, FEWEST_CODES, MOST_CODES))
+        Z = self._draw_codes(n_codes, codes)
         drawn = _engine.draw_rows_given(module, self._table.forward(given), Z, n_samples, rows)
         return np.where(np.isnan(given), self._table.backward(drawn), given)
 
@@ -82,17 +86,25 @@ class CellsMixin:
         """Return a row with the cells of {column: value}, the others missing."""
         cells = np.full((1, self.n_features_in_), np.nan)
         for column, value in conditions.items():
-            if self._schema is not None:
-                j, cells_of_value = self._schema.cell(column, value)
-                cells[0, j] = cells_of_value
-            elif isinstance(column, Integral) and 0 <= column < self.n_features_in_:
-                cells[0, column] = value
-            else:
+            j, value = self._place(column, value)
+            if not isinstance(value, Real) or not np.isfinite(value):
                 raise ValueError(
-                    f"conditions names column {column!r}, but X has columns 0 to "
-                    f"{self.n_features_in_ - 1}."
+                    f"The condition for column {column!r} must be a finite number. Got {value!r}."
                 )
+            cells[0, j] = value
+        _blocks.check_support(cells, self._blocks, getattr(self, "feature_names_in_", None))
         return cells
+
+    def _place(self, column, value):
+        """Return the index of a column, and the cell that stands for a value of it."""
+        if self._schema is not None:
+            return self._schema.cell(column, value)
+        if isinstance(column, Integral) and 0 <= column < self.n_features_in_:
+            return column, value
+        raise ValueError(
+            f"conditions names column {column!r}, but X has columns 0 to "
+            f"{self.n_features_in_ - 1}."
+        )
 
     def _seed_of_draws(self, random_state):
         random_state = self.random_state if random_state is None else random_state

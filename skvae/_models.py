@@ -118,8 +118,8 @@ class LatentModel(nn.Module):
     """What both models share: two networks, and the distribution of a row between them.
 
     `config` are the arguments that build it, plain values, kept so that a copy can be built.
-    Missing cells are NaN. With `masks` the encoder is told which they are, and in training more
-    cells are hidden from it than are missing; else it takes them for the mean.
+    Missing cells are NaN. With `masks` the encoder is told which they are; else it takes them for
+    the mean.
     """
 
     encoder: MLP
@@ -166,9 +166,9 @@ class LatentModel(nn.Module):
         shown = self.columns.embed(cells) * visible
         return Seen(cells, observed, torch.cat([shown, seen], -1) if self.masks else shown)
 
-    def _training_view(self, x: Tensor, generator: Generator) -> Seen:
+    def _training_view(self, x: Tensor, hider: Generator | None = None) -> Seen:
         # Without gaps in the training rows there is nothing to look for.
-        return self.see(x, generator) if self.masks else Seen(x, None, self.columns.embed(x))
+        return self.see(x, hider) if self.masks else Seen(x, None, self.columns.embed(x))
 
     def log_prob(self, seen: Seen, out: Tensor) -> Tensor:
         """Return log p(x | z) by column, zero where it is missing, (..., n_columns)."""
@@ -282,6 +282,10 @@ class Autoencoder(LatentModel):
 
     The loss is -log p(x | f(x)) with the shared vectors of the likelihood at one (for the
     Gaussian: half the squared error); they are set after training.
+
+    With `masks`, more cells are hidden from the encoder in training than are missing, and the
+    loss asks for them. (A VAE does without: it learns p(x) from what is observed, and to ask a
+    posterior for more than it was shown would make its decoder too wide.)
     """
 
     # The variance of inner weights is 1 / n_in. A VAE keeps to smaller weights: with these it
@@ -430,7 +434,7 @@ class VAE(LatentModel):
         return reparametrize(self.encoder(seen), generator)[0]
 
     def bound(self, x: Tensor, generator: Generator) -> Tensor:
-        seen = self._training_view(x, generator)
+        seen = self._training_view(x)
         code = self.encoder(seen.input)
         z, _ = reparametrize(code, generator)
         log_prob = self.log_prob(seen, self.decoder(z)).sum(-1)
@@ -439,7 +443,7 @@ class VAE(LatentModel):
     def ascend(
         self, x: Tensor, weight: Tensor | None, generator: Generator, moment: Moment
     ) -> None:
-        seen = self._training_view(x, generator)
+        seen = self._training_view(x)
         code, through_encoder = self.encoder.trace(seen.input, to_input=False)
         z, through_posterior = reparametrize(code, generator)
         out, through_decoder = self.decoder.trace(z)

@@ -46,15 +46,16 @@ class Schema:
             cells[:, j] = column.encode(series)
         return cells
 
-    def decode(self, cells):
+    def decode(self, cells, known=None):
         """Return the frame with these cells, of the library and the dtypes that `fit` was given.
 
-        Cells of levels, flags and integers are rounded, and kept within what the column has seen.
+        Cells of levels, flags and whole numbers are rounded, and kept within what the column has
+        seen, unless they are `known`: booleans, shape of cells.
         """
-        cells = np.asarray(cells, dtype=np.float64).T
-        columns = [
-            column.decode(values) for column, values in zip(self.columns, cells, strict=True)
-        ]
+        cells = np.asarray(cells, dtype=np.float64)
+        known = np.zeros(cells.shape, dtype=bool) if known is None else known
+        parts = zip(self.columns, cells.T, known.T, strict=True)
+        columns = [column.decode(values, keep) for column, values, keep in parts]
         return nw.to_native(nw.from_dict(dict(zip(self.names, columns, strict=True))))
 
     def frame_of(self, values):
@@ -73,7 +74,7 @@ class Schema:
         j = self.names.index(name)
         levels = self.columns[j].levels
         if levels is None:
-            return j, float(value)
+            return j, value
         if value not in list(levels):
             raise ValueError(f"Column {name!r} has no level {value!r}; it has {list(levels)}.")
         return j, float(list(levels).index(value))
@@ -124,8 +125,8 @@ class Column:
         column.numeric = _is_numeric(series)
         learn = _levels_of_numbers if column.numeric else _levels_of_labels
         column.kind, column.levels = learn(series, kind)
-        column.integer = column.levels is not None or _is_integer(series)
         cells = column.encode(series)
+        column.integer = column.levels is not None or _is_integer(series) or _is_whole(cells)
         column.has_missing = bool(np.isnan(cells).any())
         column.minimum, column.maximum = _range(cells, column.integer)
         column.examples = nw.to_native(_examples(series, cells, column.levels))
@@ -138,7 +139,7 @@ class Column:
         numbers = _numbers(values, self.name)
         return numbers if self.levels is None else _indices_of_numbers(numbers, self.levels)
 
-    def decode(self, cells):
+    def decode(self, cells, known):
         """Return the series with these cells, in the dtype of the column."""
         cells = np.full(len(cells), np.nan) if np.isnan(self.minimum) else cells
         missing, examples = np.isnan(cells), nw.from_native(self.examples, series_only=True)
@@ -147,7 +148,8 @@ class Column:
                 f"Column {self.name!r} cannot be missing: its dtype has no such value."
             )
         if self.integer:
-            cells = np.clip(np.rint(cells), self.minimum, self.maximum)
+            made = np.clip(np.rint(cells), self.minimum, self.maximum)
+            cells = np.where(known, cells, made)
         if self.levels is not None:
             series = _take(examples, np.where(missing, 0, cells + 1).astype(np.intp))
         else:
@@ -159,13 +161,22 @@ def _kinds_by_name(overrides, X, names):
     """Return {name: likelihood}; where two keys name the same column, the later one holds."""
     kinds = {}
     for key, kind in overrides.items():
-        chosen = key(X) if callable(key) else key
+        chosen = _chosen(key, X)
         chosen = list(chosen) if isinstance(chosen, (tuple, list, np.ndarray)) else [chosen]
         unknown = [name for name in chosen if name not in names]
         if unknown:
             raise ValueError(f"likelihood names columns {unknown}, of which X has only {names}.")
         kinds.update(dict.fromkeys(chosen, kind))
     return kinds
+
+
+def _chosen(key, X):
+    """Return the name or names that a key of a dict stands for."""
+    if callable(key):
+        return key(X)
+    if isinstance(key, (str, tuple)) or not hasattr(key, "meta"):
+        return key
+    return X.select(key).columns  # a selector of polars'
 
 
 def _common_dtype(columns, series):
@@ -289,6 +300,12 @@ def _indices_of_numbers(numbers, levels):
     index = np.searchsorted(levels, numbers).clip(max=len(levels) - 1)
     unseen = np.where(np.isinf(numbers), numbers, np.nan)
     return np.where(levels[index] == numbers, index, unseen)
+
+
+def _is_whole(cells):
+    """Tell whether all known cells are whole numbers, whatever the dtype."""
+    known = cells[np.isfinite(cells)]
+    return len(known) > 0 and bool((known == np.rint(known)).all())
 
 
 def _range(cells, integer):

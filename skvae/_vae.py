@@ -26,11 +26,11 @@ class VAETransformer(BaseAutoencoder):
 
     in nats, summed over features and components, averaged over rows.
 
-    X is an array of numbers, or a pandas or polars data frame whose columns may be numbers, flags,
-    strings and categories; `inverse_transform`, `sample` and `impute` give back what `fit` was
-    given. Cells may be missing (NaN, None, NA) wherever rows are taken: the density is then that
-    of the known cells. A level that `fit` has not seen counts as missing; infinite values are an
-    error, and so are sparse matrices.
+    X is an array or a sparse matrix of numbers, or a pandas or polars data frame whose columns may
+    be numbers, flags, strings and categories; of a frame, `inverse_transform`, `sample` and
+    `impute` give back a frame. Cells may be missing (NaN, None, NA) wherever rows are taken: the
+    density is then that of the known cells. A level that `fit` has not seen counts as missing;
+    infinite values are an error.
 
     Parameters
     ----------
