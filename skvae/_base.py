@@ -359,22 +359,19 @@ class BaseAutoencoder(
 
     def _read(self, X, previous):
         """Return training rows as an array; learn what their columns are, if they have names."""
-        if previous is None:
-            self._schema = None
-            if is_frame(X):
-                self._schema = Schema.fit(X, self._overrides(X))
-            elif isinstance(self.likelihood, dict):
-                raise ValueError(
-                    "A dict as likelihood names columns of a data frame, but X is none; name one "
-                    f"likelihood for all of its columns. Got {self.likelihood!r}."
-                )
+        if previous is not None:
+            return self._checked(X, reset=False, ensure_min_samples=2)
+        self._schema = None
+        if is_frame(X):
+            check_array(np.zeros((len(X), 1)), ensure_min_samples=2, estimator=self)
+            chosen = None if self.likelihood == "auto" else self.likelihood
+            self._schema = Schema.fit(X, chosen)
+        elif isinstance(self.likelihood, dict):
+            raise ValueError(
+                "A dict as likelihood names columns of a data frame, but X is none; name one "
+                f"likelihood for all of its columns. Got {self.likelihood!r}."
+            )
         return self._checked(X, reset=True, ensure_min_samples=2)
-
-    def _overrides(self, X):
-        """Return the likelihoods that the user has chosen for columns of a frame."""
-        if isinstance(self.likelihood, dict):
-            return self.likelihood
-        return {} if self.likelihood == "auto" else {tuple(X.columns): self.likelihood}
 
     def _validated(self, X):
         """Return rows as an array in the caller's units, float64 or float32."""
@@ -390,8 +387,11 @@ class BaseAutoencoder(
         options |= {"dtype": [np.float64, np.float32], "order": "C"}
         options |= {"ensure_all_finite": "allow-nan", "accept_sparse": "csr"}
         X = _engine.as_array(X)
-        if self._schema is not None and is_frame(X):
-            validate_data(self, X, reset=reset, skip_check_array=True)
+        if self._schema is not None and not issparse(X):
+            if is_frame(X):
+                validate_data(self, X, reset=reset, skip_check_array=True)
+            else:
+                X = validate_data(self, X, reset=reset, **options)
             X = check_array(self._schema.encode(X), input_name="X", estimator=self, **options)
         else:
             X = validate_data(self, X, reset=reset, **options)

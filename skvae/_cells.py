@@ -40,15 +40,16 @@ class CellsMixin:
         cells = self._validated(X)[:]
         module = _engine.in_dtype(cells.dtype, self.module_, self._twin)
         if n_draws is None:
-            return self._filled(cells, self._table.backward(self._run("impute", cells)))
+            return self._filled(X, cells, self._table.backward(self._run("impute", cells)))
         check_count("n_draws", n_draws)
         drawn = _engine.complete(module, cells, self._table.forward, int(n_draws), seed)
         tables = (self._table.backward(drawn[:, i]) for i in range(n_draws))
-        return [self._filled(cells, filled) for filled in tables]
+        return [self._filled(X, cells, filled) for filled in tables]
 
-    def _filled(self, cells, filled):
+    def _filled(self, X, cells, filled):
         missing = np.isnan(cells)
-        return self._as_given(np.where(missing, filled, cells), known=~missing)
+        given = self._as_given(np.where(missing, filled, cells), known=~missing)
+        return given if self._schema is None else self._schema.with_index_of(given, X)
 
     def contributions(self, X):
         """Return what each cell adds to the score of its row.
@@ -68,10 +69,12 @@ class CellsMixin:
             divergence of the posterior from the prior.
         """
         check_is_fitted(self)
-        X = self._validated(X)[:]
-        added = self._table.in_order(self._run("contributions", X))
-        added = np.where(np.isnan(X), 0, added) + self._table.log_slopes(X)
-        return added if self._schema is None else self._schema.frame_of(added)
+        cells = self._validated(X)[:]
+        added = self._table.in_order(self._run("contributions", cells))
+        added = np.where(np.isnan(cells), 0, added) + self._table.log_slopes(cells)
+        if self._schema is None:
+            return added
+        return self._schema.with_index_of(self._schema.frame_of(added), X)
 
     def _draw_given(self, conditions, n_samples, codes, rows):
         """Draw cells of rows some of whose columns are given."""

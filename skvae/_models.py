@@ -239,6 +239,8 @@ class LatentModel(nn.Module):
         Codes are drawn anew with weights p(x | z), and rows from these.
         """
         log_weight = self.log_prob(self.see(x), self.decoder(codes)).sum(-1, dtype=torch.float64)
+        if not torch.isfinite(log_weight.max()):
+            raise ValueError("The conditions are impossible, or too far from all training rows.")
         chosen = torch.multinomial(log_weight.softmax(0), n_draws, True, generator=generator)
         return self.draw(codes[chosen], generator)
 
@@ -488,7 +490,9 @@ class VAE(LatentModel):
         log_scale = log_scale + math.log1p(0.35 * self.noise.shape[1] ** -0.5)
         noise = self.noise[:, None].expand(-1, len(loc), -1)
         z = torch.cat([noise[:n_prior], loc + log_scale.exp() * noise[n_prior:]])
-        log_ratio = self._log_ratio(z, (z - loc) * (-log_scale).exp(), log_scale)
+        # Of the draws from q the noise is known, and more exact than what z tells of it.
+        from_prior = (noise[:n_prior] - loc) * (-log_scale).exp()
+        log_ratio = self._log_ratio(z, torch.cat([from_prior, noise[n_prior:]]), log_scale)
         return z, (self._log_prob_of_draws(seen, z) + log_ratio).softmax(0).to(z.dtype)
 
     def impute(self, x: Tensor) -> Tensor:

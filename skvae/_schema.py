@@ -24,9 +24,15 @@ class Schema:
 
     @classmethod
     def fit(cls, X, overrides=None):
-        """Learn the columns of X; `overrides` is {name, names or selector: likelihood}."""
+        """Learn the columns of X; `overrides` is {name, names or selector: likelihood}.
+
+        One likelihood alone is that of all columns.
+        """
         frame = nw.from_native(X, eager_only=True)
-        kinds = _kinds_by_name(overrides or {}, X, frame.columns)
+        if overrides is None or isinstance(overrides, dict):
+            kinds = _kinds_by_name(overrides or {}, X, frame.columns)
+        else:
+            kinds = dict.fromkeys(frame.columns, overrides)
         columns = [frame.get_column(name) for name in frame.columns]
         schema = cls()
         schema.columns = [Column.fit(column, kinds.get(column.name)) for column in columns]
@@ -57,6 +63,15 @@ class Schema:
         parts = zip(self.columns, cells.T, known.T, strict=True)
         columns = [column.decode(values, keep) for column, values, keep in parts]
         return nw.to_native(nw.from_dict(dict(zip(self.names, columns, strict=True))))
+
+    @staticmethod
+    def with_index_of(frame, X):
+        """Return a frame with the index of another, where there is such a thing."""
+        index = nw.maybe_get_index(nw.from_native(X, eager_only=True)) if is_frame(X) else None
+        if index is None or nw.maybe_get_index(nw.from_native(frame)) is None:
+            return frame
+        frame.index = index
+        return frame
 
     def frame_of(self, values):
         """Return a frame of floats with the names of the columns."""

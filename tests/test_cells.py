@@ -1,0 +1,93 @@
+"""Single cells at the edge: far ones, those of other columns, frames without rows."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers import make_rows, quick
+
+
+@pytest.mark.parametrize("far", [1e3, 1e6, 1e10])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_far_cell_has_finite_contributions_and_its_row_is_filled(Estimator, X, far, dtype):
+    model = quick(Estimator).fit(X)
+    rows = X[:5].astype(dtype)
+    rows[:, 2], rows[:, 0] = far, np.nan
+    assert np.isfinite(model.contributions(rows)).all()
+    assert (model.contributions(rows).argmin(axis=1) == 2).all()
+    for filled in [model.impute(rows), *model.impute(rows, n_draws=2)]:
+        assert np.isfinite(filled).all()
+
+
+def test_a_known_integer_outside_the_range_seen_is_untouched(Estimator):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"n": rng.integers(0, 10, 80), "x": rng.normal(size=80)})
+    rows = frame.assign(n=50, x=np.nan)
+    assert (quick(Estimator).fit(frame).impute(rows)["n"] == 50).all()
+
+
+def test_imputed_rows_and_contributions_keep_the_index_of_pandas(Estimator):
+    frame = pd.DataFrame(make_rows(60, 3), columns=list("abc"), index=np.arange(60) + 100)
+    model = quick(Estimator).fit(frame)
+    assert model.impute(frame).index.equals(frame.index)
+    assert model.contributions(frame).index.equals(frame.index)
+
+
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names")
+def test_an_array_is_read_like_the_frame_in_fit(Estimator):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": rng.integers(1, 4, 80), "x": rng.normal(size=80)})
+    model = quick(Estimator, likelihood={"a": "categorical"}).fit(frame)
+    np.testing.assert_allclose(model.score_samples(frame.to_numpy()), model.score_samples(frame))
+
+
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names")
+def test_numbers_for_a_column_of_strings_are_an_error(Estimator):
+    frame = pd.DataFrame({"a": list("uvw") * 30, "x": np.arange(90.0)})
+    model = quick(Estimator).fit(frame)
+    with pytest.raises(ValueError, match="'a' had categories"):
+        model.score_samples(np.zeros((3, 2)))
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "student_t"])
+def test_one_likelihood_for_an_arrow_table(Estimator, likelihood):
+    pa = pytest.importorskip("pyarrow")
+    table = pa.table({"a": np.arange(60.0), "b": np.arange(60.0) ** 2})
+    assert quick(Estimator, likelihood=likelihood).fit(table).sample(3).num_rows == 3
+
+
+def test_a_warm_start_refuses_other_columns(Estimator):
+    frame = pd.DataFrame(make_rows(60, 2), columns=["p", "q"])
+    model = quick(Estimator, warm_start=True).fit(frame)
+    for other in (frame[["q", "p"]], frame.rename(columns={"q": "r"}), frame[["p"]]):
+        with pytest.raises(ValueError, match=r"feature names|warm_start|columns"):
+            model.fit(other)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, None, "many", -1, 2.5])
+def test_a_condition_that_no_cell_can_have_names_the_column(Estimator, value):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"n": rng.poisson(3, 80), "x": rng.normal(size=80)})
+    model = quick(Estimator, likelihood={"n": "poisson"}).fit(frame)
+    with pytest.raises(ValueError, match="'n'"):
+        model.sample(2, conditions={"n": value})
+
+
+@pytest.mark.parametrize("value", [5, -0.5])
+def test_a_condition_on_a_flag_is_true_or_false(Estimator, value):
+    frame = pd.DataFrame({"b": [True, False] * 30, "x": np.arange(60.0)})
+    with pytest.raises(ValueError, match="'b'"):
+        quick(Estimator).fit(frame).sample(2, conditions={"b": value})
+
+
+def test_a_frame_without_rows_is_refused_in_words(Estimator):
+    with pytest.raises(ValueError, match=r"0 sample\(s\)"):
+        quick(Estimator).fit(pd.DataFrame({"a": np.zeros(0), "b": np.zeros(0)}))
+    frame = pd.DataFrame(make_rows(60, 2), columns=["p", "q"])
+    with pytest.raises(ValueError, match=r"0 sample\(s\)"):
+        quick(Estimator).fit(frame).score_samples(frame[:0])
+
+
+def test_a_condition_that_no_code_explains_is_an_error(Estimator, X):
+    model = quick(Estimator).fit(X)
+    with pytest.raises(ValueError, match="impossible, or too far"):
+        model.sample(5, conditions={0: 1e200})

@@ -1,0 +1,578 @@
+"""Data frames: what goes in comes out, each column has its likelihood, and the density is one."""
+
+import itertools
+import pickle
+
+import numpy as np
+import pytest
+from helpers import quick
+from sklearn.base import clone
+from sklearn.compose import ColumnTransformer, make_column_selector
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skvae import VAETransformer
+
+pd = pytest.importorskip("pandas")
+pl = pytest.importorskip("polars")
+
+
+def pandas_table(n_samples=120, seed=0):
+    """Return a frame with a column of each kind; those that end in _gaps have missing cells."""
+    rng = np.random.default_rng(seed)
+    age = rng.integers(18, 91, n_samples)
+    gaps = rng.random(n_samples) < 0.2
+    return pd.DataFrame(
+        {
+            "income": rng.lognormal(10, 1, n_samples),
+            "age": age,
+            "single": rng.normal(size=n_samples).astype(np.float32),
+            "small": rng.integers(0, 4, n_samples).astype(np.uint8),
+            "member": age > 40,
+            "answer": rng.choice(["no", "yes"], n_samples),
+            "city": rng.choice(["Aachen", "Bonn", "Celle"], n_samples),
+            "grade": pd.Categorical(
+                rng.choice(["low", "high"], n_samples), ["low", "mid", "high"], ordered=True
+            ),
+            "whole": pd.array(age // 10, dtype="Int64"),
+            "whole_gaps": pd.Series(pd.array(age // 20, dtype="Int64")).mask(gaps),
+            "flag_gaps": pd.Series(pd.array(age > 60, dtype="boolean")).mask(gaps),
+            "text_gaps": pd.Series(rng.choice(["u", "v", "w"], n_samples), dtype="string").mask(
+                gaps
+            ),
+            "float_gaps": np.where(gaps, np.nan, age * 0.5),
+        }
+    )
+
+
+def polars_table(n_samples=120, seed=0):
+    rng = np.random.default_rng(seed)
+    levels = pl.Enum(["low", "mid", "high"])
+    gaps = rng.random(n_samples) < 0.2
+
+    def with_gaps(values):
+        return [None if gap else value for gap, value in zip(gaps, values, strict=True)]
+
+    return pl.DataFrame(
+        {
+            "income": rng.lognormal(10, 1, n_samples),
+            "age": rng.integers(18, 91, n_samples),
+            "single": pl.Series(rng.normal(size=n_samples), dtype=pl.Float32),
+            "small": pl.Series(rng.integers(0, 4, n_samples), dtype=pl.UInt8),
+            "member": rng.random(n_samples) < 0.5,
+            "city": rng.choice(["Aachen", "Bonn", "Celle"], n_samples).tolist(),
+            "grade": pl.Series(rng.choice(["low", "high"], n_samples).tolist(), dtype=levels),
+            "colour": pl.Series(rng.choice(list("rgb"), n_samples).tolist(), dtype=pl.Categorical),
+            "flag_gaps": with_gaps((rng.random(n_samples) < 0.5).tolist()),
+            "whole_gaps": with_gaps(rng.integers(0, 9, n_samples).tolist()),
+        }
+    )
+
+
+TABLES = {"pandas": pandas_table, "polars": polars_table}
+WHOLE = ["age", "small", "whole", "whole_gaps"]
+
+
+@pytest.fixture(params=TABLES)
+def frame(request):
+    return TABLES[request.param]()
+
+
+def schema_of(frame):
+    """Return names and dtypes; those of pandas' categories have their levels and order."""
+    return list(zip(frame.columns, list(frame.dtypes), strict=True))
+
+
+def known(frame, name):
+    return frame[name].dropna() if isinstance(frame, pd.DataFrame) else frame[name].drop_nulls()
+
+
+def assert_of_the_schema(rows, frame, n_rows):
+    """Check that rows could stand in the frame: dtypes, levels, whole numbers, ranges, no gaps."""
+    assert type(rows) is type(frame)
+    assert len(rows) == n_rows
+    assert schema_of(rows) == schema_of(frame)
+    for name in rows.columns:
+        values, seen = known(rows, name), known(frame, name)
+        assert len(values) == n_rows
+        if name in WHOLE:
+            assert seen.min() <= values.min() <= values.max() <= seen.max()
+            np.testing.assert_array_equal(values.to_numpy() % 1, 0)
+        elif name not in ("income", "single", "float_gaps"):
+            assert set(values) <= set(seen)
+        else:
+            assert np.isfinite(values.to_numpy()).all()
+
+
+def test_samples_and_reconstructions_keep_to_the_schema(Estimator, frame):
+    model = quick(Estimator).fit(frame)
+    assert_of_the_schema(model.sample(300, random_state=0), frame, 300)
+    assert_of_the_schema(model.inverse_transform(model.transform(frame)), frame, len(frame))
+
+
+def test_codes_far_away_are_decoded_to_the_schema(Estimator, frame):
+    model = quick(Estimator).fit(frame)
+    codes = 10.0 * np.random.default_rng(0).normal(size=(50, 2))
+    assert_of_the_schema(model.inverse_transform(codes), frame, 50)
+
+
+def test_samples_vary_in_every_column(Estimator, frame):
+    rows = quick(Estimator).fit(frame).sample(300, random_state=0)
+    assert all(len(set(rows[name])) > 1 for name in rows.columns)
+
+
+def test_conditional_samples_keep_to_the_schema(Estimator, frame):
+    given = {"city": "Bonn", "age": 40, "grade": "high", "member": True, "flag_gaps": False}
+    rows = quick(Estimator).fit(frame).sample(50, random_state=0, conditions=given)
+    assert_of_the_schema(rows, frame, 50)
+    for name, value in given.items():
+        assert set(rows[name]) == {value}
+
+
+def test_conditions_on_what_is_not_there_are_named(Estimator, frame):
+    model = quick(Estimator).fit(frame)
+    with pytest.raises(ValueError, match="no column 'town'"):
+        model.sample(conditions={"town": "Bonn"})
+    with pytest.raises(ValueError, match=r"'city' has no level 'Paris'.*'Aachen'"):
+        model.sample(conditions={"city": "Paris"})
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, None, "many", -1, 2.5])
+def test_a_condition_that_no_cell_can_have_names_the_column(Estimator, value):
+    model = quick(Estimator, likelihood={"visits": "poisson"}).fit(counts_table())
+    with pytest.raises(ValueError, match="'visits'"):
+        model.sample(2, conditions={"visits": value})
+
+
+@pytest.mark.parametrize("value", [5, -0.5])
+def test_a_condition_on_a_flag_is_true_or_false(Estimator, frame, value):
+    with pytest.raises(ValueError, match="'member'"):
+        quick(Estimator).fit(frame).sample(2, conditions={"member": value})
+
+
+# ----------------------------------------------------------------------------- the density
+
+
+def survey(n_samples=2000, seed=0):
+    """Return two columns of three levels and a flag, that depend on one another."""
+    rng = np.random.default_rng(seed)
+    sex = rng.random(n_samples) < 0.4
+    shares = np.where(sex[:, None], [0.7, 0.2, 0.1], [0.1, 0.3, 0.6])
+    level = (rng.random((n_samples, 1)) > shares.cumsum(axis=1)).sum(axis=1)
+    moved = np.where(rng.random(n_samples) < 0.6, level, rng.integers(0, 3, n_samples))
+    return pd.DataFrame(
+        {
+            "answer": pd.Categorical.from_codes(level, ["never", "often", "sometimes"]),
+            "sex": np.where(sex, "F", "M"),
+            "colour": np.array(["red", "green", "blue"])[moved],
+        }
+    )
+
+
+def combinations(frame):
+    levels = {name: sorted(set(frame[name])) for name in frame.columns}
+    return pd.DataFrame(itertools.product(*levels.values()), columns=list(levels))
+
+
+def shares(column, levels):
+    return column.value_counts(normalize=True).reindex(levels, fill_value=0).to_numpy(float)
+
+
+def total_variation(column, other):
+    levels = sorted(set(column) | set(other))
+    return 0.5 * np.abs(shares(column, levels) - shares(other, levels)).sum()
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """A VAE that knows the survey well, and the survey."""
+    frame = survey()
+    vae = VAETransformer(
+        2,
+        hidden_layer_sizes=(32,),
+        max_iter=100,
+        batch_size=64,
+        learning_rate=1e-2,
+        n_draws=1024,
+        random_state=0,
+    )
+    return vae.fit(frame), frame
+
+
+def test_the_density_of_a_table_of_categories_sums_to_one(trained):
+    vae, frame = trained
+    # (3 * 2 * 3 cells, each estimated by 1024 draws)
+    assert np.exp(vae.score_samples(combinations(frame))).sum() == pytest.approx(1, abs=0.01)
+
+
+def test_the_density_of_flags_and_gaps_sums_to_one():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": rng.random(300) < 0.3, "b": rng.choice(["u", "v", "w"], 300)})
+    frame["c"] = pd.Series(frame["a"] ^ (rng.random(300) < 0.1), dtype="boolean").mask(
+        rng.random(300) < 0.2
+    )
+    vae = quick(VAETransformer, max_iter=30, n_draws=1024).fit(frame)
+    rows = combinations(frame.dropna())
+    assert np.exp(vae.score_samples(rows)).sum() == pytest.approx(1, abs=0.01)
+    # The known cells have a density of their own, the same whatever column is not known.
+    unknown_c = rows.drop_duplicates(["a", "b"]).assign(c=None)
+    assert np.exp(vae.score_samples(unknown_c)).sum() == pytest.approx(1, abs=0.01)
+
+
+def frequencies(rows, cells):
+    """Return the share of each of the cells among rows."""
+    index = pd.MultiIndex.from_frame(cells)
+    return rows.value_counts(normalize=True).reindex(index, fill_value=0).to_numpy()
+
+
+def test_the_density_is_the_frequency_of_each_row(trained):
+    vae, frame = trained
+    cells = combinations(frame)
+    exact = frequencies(frame, cells)
+    distance = 0.5 * np.abs(np.exp(vae.score_samples(cells)) - exact).sum()
+    # sampling error of the 2000 rows, and 0.06 for the model; independent columns are 0.3 away
+    assert distance < 0.5 * np.sqrt(len(cells) / len(frame)) + 0.06
+    marginals = [cells[name].map(frame[name].value_counts(normalize=True)) for name in frame]
+    independent = np.prod([np.asarray(m, dtype=float) for m in marginals], axis=0)
+    assert 0.5 * np.abs(independent - exact).sum() > 0.3
+
+
+def test_samples_have_the_probabilities_of_the_density(trained):
+    vae, frame = trained
+    cells = combinations(frame)
+    drawn = frequencies(vae.sample(20_000, random_state=1), cells)
+    distance = 0.5 * np.abs(np.exp(vae.score_samples(cells)) - drawn).sum()
+    # sampling error of the 20,000 draws, and 0.005 for that of the scores
+    assert distance < 0.5 * np.sqrt(len(cells) / 20_000) + 0.005
+
+
+def test_marginals_of_samples_are_those_of_the_data(trained):
+    vae, frame = trained
+    drawn = vae.sample(20_000, random_state=0)
+    for name in frame.columns:
+        n_levels = frame[name].nunique()
+        # the sampling error of the data, and 0.02 for the model
+        assert total_variation(drawn[name], frame[name]) < 0.5 * np.sqrt(n_levels / 2000) + 0.02
+
+
+@pytest.fixture(scope="module")
+def two_columns():
+    """A VAE that knows two columns well, and the table."""
+    frame = survey()[["sex", "answer"]]
+    vae = VAETransformer(
+        2,
+        hidden_layer_sizes=(32,),
+        max_iter=100,
+        batch_size=64,
+        learning_rate=1e-2,
+        n_draws=1024,
+        random_state=0,
+    )
+    return vae.fit(frame), frame
+
+
+@pytest.mark.parametrize("given", [{"sex": "F"}, {"sex": "M"}, {"answer": "never"}])
+def test_conditional_samples_have_the_conditional_frequencies(two_columns, given):
+    vae, frame = two_columns
+    ((name, value),) = given.items()
+    other = {"sex": "answer", "answer": "sex"}[name]
+    drawn = vae.sample(5000, random_state=0, conditions=given)
+    assert set(drawn[name]) == {value}
+    cells = combinations(frame)
+    cells = cells[cells[name] == value]
+    shares = frequencies(drawn, cells)
+
+    # of the model: sampling error, sqrt(n_levels / n_draws), and 0.01 for the 100,000 codes
+    density = np.exp(vae.score_samples(cells))
+    assert 0.5 * np.abs(shares - density / density.sum()).sum() < np.sqrt(3 / 5000) + 0.01
+    # of the data: the sampling error of these, too, and 0.05 for the model; what rows without
+    # the condition have is 0.2 away and more
+    rows = frame[frame[name] == value]
+    exact = frequencies(rows, cells)
+    limit = 0.5 * np.sqrt(len(cells) / len(rows)) + 0.05
+    assert 0.5 * np.abs(shares - exact).sum() < limit
+    assert total_variation(rows[other].astype(str), frame[other].astype(str)) > 2 * limit
+
+
+def test_conditions_on_a_number_move_the_others_as_the_exact_conditional():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=2000)
+    frame = pd.DataFrame({"x": 5 + 2 * x, "y": 0.8 * x + 0.6 * rng.normal(size=2000)})
+    vae = VAETransformer(
+        1, hidden_layer_sizes=(), max_iter=100, learning_rate=1e-2, random_state=0
+    ).fit(frame)
+    for value in (-1.5, 0, 1.5):
+        y = vae.sample(4000, random_state=0, conditions={"x": 5 + 2 * value})["y"]
+        # 0.6 / sqrt(4000) is 0.01; the rest is for the model and the data
+        assert y.mean() == pytest.approx(0.8 * value, abs=0.1)
+        assert y.std() == pytest.approx(0.6, rel=0.1)
+
+
+# ------------------------------------------------------------------------ order and names
+
+
+def test_permuted_columns_are_sampled_in_their_order(Estimator):
+    rng = np.random.default_rng(0)
+    frame = survey(600).assign(count=rng.integers(5, 9, 600), size=rng.normal(50, 3, 600))
+    for names in (list(frame.columns), ["size", "sex", "count", "colour", "answer"]):
+        model = quick(Estimator, max_iter=60).fit(frame[names])
+        drawn = model.sample(3000, random_state=0)
+        assert schema_of(drawn) == schema_of(frame[names])
+        for name in ("answer", "sex", "colour"):
+            assert total_variation(drawn[name], frame[name]) < 0.1
+        for name in ("count", "size"):
+            assert abs(drawn[name].mean() - frame[name].mean()) < 0.2 * frame[name].std()
+            assert drawn[name].std() == pytest.approx(frame[name].std(), rel=0.2)
+
+
+METHODS = ["transform", "score_samples", "predict", "impute", "contributions"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_other_columns_are_refused_by_name(Estimator, frame, method):
+    call = getattr(quick(Estimator).fit(frame), method)
+    with pytest.raises(ValueError, match="must be in the same order"):
+        call(frame[frame.columns[::-1]])
+    renamed = frame.rename({"city": "town"}, **({"axis": 1} if hasattr(frame, "iloc") else {}))
+    with pytest.raises(ValueError, match=r"unseen at fit time:\n- town(.|\n)*missing:\n- city"):
+        call(renamed)
+    with pytest.raises(ValueError, match=r"yet now missing:\n- city"):
+        call(frame[[name for name in frame.columns if name != "city"]])
+
+
+def test_the_index_of_rows_does_not_matter(Estimator):
+    frame = pandas_table()
+    model = quick(Estimator).fit(frame)
+    moved = frame.set_index(np.arange(len(frame)) * 7 + 100)
+    np.testing.assert_array_equal(model.score_samples(moved), model.score_samples(frame))
+    scores = quick(Estimator).fit(moved).score_samples(frame)
+    np.testing.assert_array_equal(scores, model.score_samples(frame))
+
+
+def test_columns_of_levels_do_not_depend_on_the_library(Estimator):
+    frame = pandas_table()[["income", "age", "member", "city"]]
+    other = pl.DataFrame({name: frame[name].tolist() for name in frame.columns})
+    expected, model = quick(Estimator).fit(frame), quick(Estimator).fit(other)
+    np.testing.assert_array_equal(model.score_samples(other), expected.score_samples(frame))
+
+
+# ---------------------------------------------------------------------------- likelihoods
+
+
+def counts_table(n_samples=200):
+    rng = np.random.default_rng(0)
+    rate = np.exp(rng.normal(size=n_samples))
+    return pd.DataFrame(
+        {
+            "visits": rng.poisson(rate),
+            "calls": rng.poisson(2 * rate),
+            "height": rng.normal(170, 10, n_samples),
+            "city": rng.choice(["Aachen", "Bonn"], n_samples),
+        }
+    )
+
+
+def test_columns_are_chosen_by_name_tuple_and_selector(Estimator):
+    frame = counts_table()
+    ways = [
+        {"visits": "poisson", "calls": "poisson"},
+        {("visits", "calls"): "poisson"},
+        {make_column_selector(dtype_include="int"): "poisson"},
+        {make_column_selector(dtype_include="number"): "poisson", "height": "gaussian"},
+    ]
+    scores = [quick(Estimator, likelihood=way).fit(frame).score_samples(frame) for way in ways]
+    for other in scores[1:]:
+        np.testing.assert_array_equal(other, scores[0])
+    auto = quick(Estimator).fit(frame).score_samples(frame)
+    assert not np.allclose(auto, scores[0], atol=0.1)
+
+
+@pytest.mark.parametrize("likelihood", [{"visit": "poisson"}, {("calls", "visit"): "poisson"}])
+def test_an_unknown_column_is_named(Estimator, likelihood):
+    with pytest.raises(ValueError, match=r"likelihood names columns \['visit'\].*'visits'"):
+        quick(Estimator, likelihood=likelihood).fit(counts_table())
+
+
+def test_a_dict_for_an_array_is_an_error(Estimator, X):
+    with pytest.raises(ValueError, match="dict as likelihood names columns of a data frame"):
+        quick(Estimator, likelihood={0: "gaussian"}).fit(X)
+
+
+def test_an_unknown_likelihood_in_a_dict_is_an_error(Estimator):
+    with pytest.raises(ValueError, match="'likelihood' parameter"):
+        quick(Estimator, likelihood={"visits": "normal"}).fit(counts_table())
+
+
+def test_strings_in_an_array_stay_an_error(Estimator):
+    with pytest.raises(ValueError, match="could not convert string"):
+        quick(Estimator).fit(survey(50).to_numpy())
+
+
+@pytest.mark.parametrize("name", ["height", "visits"])
+def test_values_outside_the_support_name_the_column(Estimator, name):
+    frame = counts_table()
+    frame["height"] = frame["height"].round()
+    frame.loc[17, name] = -3
+    counts = {("calls", "height", "visits"): "poisson"}
+    match = f"'poisson' needs non-negative integers, got -3 in column '{name}'"
+    with pytest.raises(ValueError, match=match):
+        quick(Estimator, likelihood=counts).fit(frame)
+
+
+def test_one_likelihood_for_strings_names_the_column(Estimator):
+    with pytest.raises(ValueError, match="does not fit column 'city'"):
+        quick(Estimator, likelihood="gaussian").fit(counts_table())
+
+
+def test_integers_as_categories_are_drawn_as_they_are(Estimator):
+    frame = pd.DataFrame({"shoe": [38, 40, 46] * 40, "x": np.arange(120.0)})
+    model = quick(Estimator, likelihood={"shoe": "categorical"}).fit(frame)
+    drawn = model.sample(200, random_state=0)
+    assert schema_of(drawn) == schema_of(frame)
+    assert set(drawn["shoe"]) == {38, 40, 46}
+
+
+# ------------------------------------------------------------------------------ pipelines
+
+
+def test_scaling_by_a_step_in_front_only_shifts_the_scores(Estimator):
+    frame = counts_table()[["height", "calls"]]
+    scaler = StandardScaler().set_output(transform="pandas")
+    # (in double precision, where rounding errors do not grow in training)
+    pipeline = make_pipeline(scaler, quick(Estimator, dtype="float64")).fit(frame)
+    direct = quick(Estimator, dtype="float64").fit(frame)
+    expected = direct.score_samples(frame) + np.log(scaler.scale_).sum()
+    np.testing.assert_allclose(pipeline.score_samples(frame), expected, rtol=1e-6)
+    assert list(pipeline[-1].sample(2).columns) == list(frame.columns)
+
+
+def test_strings_pass_a_column_transformer(Estimator):
+    frame = counts_table()
+    scaler = ColumnTransformer(
+        [("numbers", StandardScaler(), ["height", "calls"])],
+        remainder="passthrough",
+        verbose_feature_names_out=False,
+    ).set_output(transform="pandas")
+    pipeline = make_pipeline(scaler, quick(Estimator)).fit(frame)
+    drawn = pipeline[-1].sample(40, random_state=0)
+    assert schema_of(drawn) == schema_of(scaler.transform(frame))
+    assert set(drawn["city"]) == {"Aachen", "Bonn"}
+    assert pipeline.transform(frame).shape == (len(frame), 2)
+    assert np.isfinite(pipeline.score_samples(frame)).all()
+
+
+def test_a_grid_finds_the_likelihood_of_counts():
+    rng = np.random.default_rng(0)
+    rate = np.exp(0.7 * rng.normal(size=(400, 1)))
+    frame = pd.DataFrame(rng.poisson(rate, size=(400, 3)), columns=list("abc"))
+    vae = quick(VAETransformer, max_iter=30)
+    grid = GridSearchCV(vae, {"likelihood": ["gaussian", "poisson"]}, cv=3).fit(frame)
+    assert grid.best_params_ == {"likelihood": "poisson"}
+    assert grid.best_score_ == grid.cv_results_["mean_test_score"].max()
+    assert schema_of(grid.best_estimator_.sample(5)) == schema_of(frame)
+
+
+def test_a_frame_may_have_codes_in_a_frame(Estimator, frame):
+    library = "pandas" if isinstance(frame, pd.DataFrame) else "polars"
+    codes = quick(Estimator).set_output(transform=library).fit_transform(frame)
+    assert isinstance(codes, type(frame))
+    assert list(codes.columns) == [f"{Estimator.__name__.lower()}{i}" for i in range(2)]
+
+
+# ---------------------------------------------------------------- clones, pickles, restarts
+
+
+def assert_equal_frames(got, expected):
+    assert type(got) is type(expected)
+    if isinstance(got, pd.DataFrame):
+        pd.testing.assert_frame_equal(got, expected)
+    else:
+        assert got.schema == expected.schema
+        assert got.equals(expected)
+
+
+def assert_same_model(got, expected, frame):
+    np.testing.assert_array_equal(got.score_samples(frame), expected.score_samples(frame))
+    np.testing.assert_array_equal(got.transform(frame), expected.transform(frame))
+    for method, args in [("sample", (20,)), ("impute", (frame,)), ("contributions", (frame,))]:
+        assert_equal_frames(getattr(got, method)(*args), getattr(expected, method)(*args))
+    given = {"city": "Bonn"}
+    assert_equal_frames(got.sample(9, conditions=given), expected.sample(9, conditions=given))
+
+
+def test_a_pickled_model_does_the_same(Estimator, frame):
+    model = quick(Estimator, likelihood={"small": "poisson"}).fit(frame)
+    assert_same_model(pickle.loads(pickle.dumps(model)), model, frame)
+
+
+def test_a_clone_learns_the_same(Estimator, frame):
+    model = quick(Estimator, likelihood={("small", "age"): "poisson"}).fit(frame)
+    twin = clone(model)
+    assert twin.likelihood == model.likelihood
+    assert not hasattr(twin, "module_")
+    assert_same_model(twin.fit(frame), model, frame)
+
+
+def test_a_fit_forgets_the_columns_of_the_one_before(Estimator, frame, X):
+    model = quick(Estimator).fit(frame).fit(X)
+    assert isinstance(model.sample(2), np.ndarray)
+    np.testing.assert_array_equal(model.score_samples(X), quick(Estimator).fit(X).score_samples(X))
+    assert_of_the_schema(model.fit(frame).sample(5), frame, 5)
+
+
+def test_a_warm_start_goes_on(Estimator, frame):
+    model = quick(Estimator, warm_start=True).fit(frame)
+    first, loss = model.score(frame), model.loss_curve_[-1]
+    model.set_params(max_iter=30).fit(frame)
+    assert model.loss_curve_[-1] < loss
+    assert model.score(frame) > first
+    assert_of_the_schema(model.sample(50), frame, 50)
+    model.fit(frame[:60])
+    assert_of_the_schema(model.sample(50), frame, 50)
+
+
+def test_a_fit_that_fails_leaves_the_columns_of_the_one_before(Estimator, frame):
+    model = quick(Estimator).fit(frame)
+    expected = model.score_samples(frame)
+    with pytest.raises(ValueError, match="does not fit column"):
+        model.set_params(likelihood="poisson").fit(survey(50))
+    np.testing.assert_array_equal(model.score_samples(frame), expected)
+    assert schema_of(model.sample(2)) == schema_of(frame)
+
+
+# ------------------------------------------------------------------------- odd columns
+
+
+ODD = {
+    "a constant string": ["same"] * 60,
+    "one level": pd.Categorical(["same"] * 60, ["other", "same"]),
+    "equal floats": [3.5] * 60,
+    "equal integers": [7] * 60,
+    "all true": [True] * 60,
+    "zeros": [0] * 60,
+}
+
+
+@pytest.mark.parametrize("scaling", ["standard", "quantile", None])
+@pytest.mark.parametrize("name", ODD)
+def test_a_column_of_one_value_does_no_harm(Estimator, name, scaling):
+    column = pd.Series(ODD[name])
+    frame = counts_table(60)[["height", "city"]].assign(odd=column)
+    model = quick(Estimator, scaling=scaling).fit(frame)
+    drawn = model.sample(30, random_state=0)
+    assert schema_of(drawn) == schema_of(frame)
+    assert np.isfinite(model.score_samples(frame)).all()
+    if column.dtype == float:
+        # The scale is one; without scaling the height, in the hundreds, moves everything.
+        assert scaling is None or np.abs(drawn["odd"] - 3.5).max() < 2
+    else:
+        assert set(drawn["odd"]) == set(column)
+
+
+@pytest.mark.parametrize("values", [["same"] * 60, [7] * 60, [None] * 60])
+def test_a_table_of_one_value_can_be_fitted(Estimator, values):
+    frame = pd.DataFrame({"only": values})
+    model = quick(Estimator).fit(frame)
+    assert np.isfinite(model.score_samples(frame)).all()
+    pd.testing.assert_frame_equal(model.sample(60, random_state=0), frame)
