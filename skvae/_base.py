@@ -406,7 +406,10 @@ class BaseAutoencoder(
     def _run(self, verb, X):
         """Apply a method of the module to validated rows, computing in their dtype."""
         module = _engine.in_dtype(X.dtype, self.module_, self._twin)
-        return _engine.run(module, verb, X, self._table.forward, self.device)
+        result = _engine.run(module, verb, X, self._table.forward, self.device)
+        if np.isnan(result).any():
+            _blocks.check_support(X, self._blocks, getattr(self, "feature_names_in_", None))
+        return result
 
     def _score(self, verb, X):
         """Return a log-density of validated rows in the units of the data."""

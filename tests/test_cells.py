@@ -91,3 +91,12 @@ def test_a_condition_that_no_code_explains_is_an_error(Estimator, X):
     model = quick(Estimator).fit(X)
     with pytest.raises(ValueError, match="impossible, or too far"):
         model.sample(5, conditions={0: 1e200})
+
+
+def test_a_count_below_zero_is_refused_after_fit_too(Estimator):
+    counts = np.random.default_rng(0).poisson(3.0, (60, 3)) * 1.0
+    model = quick(Estimator, likelihood="poisson").fit(counts)
+    counts[4, 1] = -2
+    for method in ("score_samples", "transform", "predict"):
+        with pytest.raises(ValueError, match="'poisson' needs non-negative integers, got -2"):
+            getattr(model, method)(counts)
