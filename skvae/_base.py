@@ -13,11 +13,11 @@ from sklearn.base import (
     OutlierMixin,
     TransformerMixin,
 )
-from sklearn.utils import check_array, check_random_state, gen_batches
+from sklearn.utils import check_array, gen_batches
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import _blocks, _defaults, _engine
-from ._cells import CellsMixin, check_count
+from ._cells import CellsMixin
 from ._networks import ACTIVATIONS
 from ._progress import CallbackSupportMixin, Epochs, Printer, with_callbacks
 from ._schema import Schema, is_frame
@@ -31,6 +31,7 @@ from ._validation import (
     Sizes,
     Subclass,
     Text,
+    check_count,
     check_parameters,
     check_sample_weight,
 )
@@ -228,8 +229,7 @@ class BaseAutoencoder(
     @with_callbacks
     def _fit(self, X, weights, table, start, data):
         """Fit to validated rows, from the table and module of a previous fit if there is one."""
-        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        seeds = _engine.spawn_seeds(seed, 5)
+        seeds = _engine.spawn_seeds(self._seed_of_draws(None), 5)
         blocks = self._blocks_of(X)
         config = self._model_config(X, blocks)
         table = table or self._fit_table(X, weights, blocks, seeds[3])
@@ -282,7 +282,7 @@ class BaseAutoencoder(
 
     def _fit_table(self, X, weights, blocks, seed):
         """Check the support of the likelihoods; learn the scaling where they are continuous."""
-        _blocks.check_support(X, blocks, getattr(self, "feature_names_in_", None))
+        self._check_support(X, blocks)
         return Table.fit(
             X,
             _blocks.layout(blocks),
@@ -408,7 +408,7 @@ class BaseAutoencoder(
         module = _engine.in_dtype(X.dtype, self.module_, self._twin)
         result = _engine.run(module, verb, X, self._table.forward, self.device)
         if np.isnan(result).any():
-            _blocks.check_support(X, self._blocks, getattr(self, "feature_names_in_", None))
+            self._check_support(X, self._blocks)
         return result
 
     def _score(self, verb, X):
@@ -536,7 +536,7 @@ class BaseAutoencoder(
         check_count("n_samples", n_samples)
         codes, rows = _engine.spawn_seeds(self._seed_of_draws(random_state), 2)
         if conditions:
-            return self._as_given(self._draw_given(conditions, int(n_samples), codes, rows))
+            return self._draw_given(conditions, int(n_samples), codes, rows)
         module = _engine.in_dtype(np.float64, self.module_, self._twin)
         Z = self._draw_codes(int(n_samples), codes)
         return self._as_given(self._table.backward(_engine.draw_rows(module, Z, rows)))

@@ -7,6 +7,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from . import _blocks, _engine
+from ._validation import check_count
 
 # Codes of the prior from which rows under conditions are drawn, at least and at most.
 FEWEST_CODES, MOST_CODES = 10_000, 100_000
@@ -77,13 +78,18 @@ class CellsMixin:
         return self._schema.with_index_of(self._schema.frame_of(added), X)
 
     def _draw_given(self, conditions, n_samples, codes, rows):
-        """Draw cells of rows some of whose columns are given."""
+        """Draw rows some of whose cells are given."""
         given = self._cells_of(conditions)
         module = _engine.in_dtype(np.float64, self.module_, self._twin)
         n_codes = int(np.clip(20 * n_samples, FEWEST_CODES, MOST_CODES))
         Z = self._draw_codes(n_codes, codes)
         drawn = _engine.draw_rows_given(module, self._table.forward(given), Z, n_samples, rows)
-        return np.where(np.isnan(given), self._table.backward(drawn), given)
+        known = np.repeat(~np.isnan(given), n_samples, axis=0)
+        return self._as_given(np.where(known, given, self._table.backward(drawn)), known)
+
+    def _check_support(self, X, blocks):
+        """Raise for a value that the likelihood of its column cannot have."""
+        _blocks.check_support(X, blocks, getattr(self, "feature_names_in_", None))
 
     def _cells_of(self, conditions):
         """Return a row with the cells of {column: value}, the others missing."""
@@ -95,7 +101,7 @@ class CellsMixin:
                     f"The condition for column {column!r} must be a finite number. Got {value!r}."
                 )
             cells[0, j] = value
-        _blocks.check_support(cells, self._blocks, getattr(self, "feature_names_in_", None))
+        self._check_support(cells, self._blocks)
         return cells
 
     def _place(self, column, value):
@@ -112,8 +118,3 @@ class CellsMixin:
     def _seed_of_draws(self, random_state):
         random_state = self.random_state if random_state is None else random_state
         return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
-
-
-def check_count(name, value):
-    if not isinstance(value, Integral) or value < 1:
-        raise ValueError(f"{name} must be an int in the range [1, inf). Got {value!r}.")

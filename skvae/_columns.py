@@ -21,12 +21,11 @@ BlockSpec = tuple[str | type[Likelihood], int | tuple[int, ...]]
 
 
 class Block(NamedTuple):
-    """A likelihood, and which part of a row, of the decoder's output and of the columns is its."""
+    """A likelihood, and which part of a row and of the decoder's output is its."""
 
     likelihood: Likelihood
     cells: slice
     outputs: slice
-    columns: slice
 
 
 def resolve_likelihood(
@@ -58,14 +57,7 @@ class Columns:
         widths = [sum(n) for n in levels]
         n_outputs = [part.n_params * width for part, width in zip(parts, widths, strict=True)]
         self.blocks = [
-            Block(*block)
-            for block in zip(
-                parts,
-                _slices(widths),
-                _slices(n_outputs),
-                _slices([len(n) for n in levels]),
-                strict=True,
-            )
+            Block(*block) for block in zip(parts, _slices(widths), _slices(n_outputs), strict=True)
         ]
         self.n_cells, self.n_outputs = sum(widths), sum(n_outputs)
         self.n_columns = sum(len(n) for n in levels)
@@ -83,7 +75,7 @@ class Columns:
     def params(self, out: Tensor, shared: Tensor) -> Iterator[tuple[Block, tuple[Tensor, ...]]]:
         """Yield each block with the parameters of its likelihood."""
         for block in self.blocks:
-            likelihood, cells, outputs, _ = block
+            likelihood, cells, outputs = block
             own, n = self._part(out, outputs), likelihood.n_params
             vectors = self._part(shared, cells).unbind()[: likelihood.n_shared]
             yield block, (*((own,) if n == 1 else own.chunk(n, -1)), *vectors)

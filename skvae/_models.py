@@ -337,7 +337,9 @@ class Autoencoder(LatentModel):
     def _corrupted(self, seen: Tensor, generator: Generator) -> Tensor:
         if not self.noise:
             return seen
-        return torch.empty_like(seen).normal_(generator=generator).mul_(self.noise).add_(seen)
+        noise = torch.empty_like(seen).normal_(generator=generator).mul_(self.noise)
+        noise[:, self.columns.n_cells :] = 0  # what follows tells which cells are known
+        return noise.add_(seen)
 
     def bound(self, x: Tensor, generator: Generator) -> Tensor:
         seen = self._training_view(x, generator)

@@ -89,6 +89,8 @@ class Schema:
         j = self.names.index(name)
         levels = self.columns[j].levels
         if levels is None:
+            if self.columns[j].integer and isinstance(value, Real) and value % 1:
+                raise ValueError(f"Column {name!r} has whole numbers only. Got {value!r}.")
             return j, value
         if value not in list(levels):
             raise ValueError(f"Column {name!r} has no level {value!r}; it has {list(levels)}.")

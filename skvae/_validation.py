@@ -149,3 +149,10 @@ def check_sample_weight(sample_weight, n_samples):
     if not weights.any():
         raise ValueError("At least one sample weight must be non-zero: all are zero.")
     return weights
+
+
+def check_count(name, value):
+    """Raise unless a number of things to draw is a positive int."""
+    rule = Interval(Integral, 1, np.inf)
+    if not (rule.allows_type(value) and rule.allows(value)):
+        raise ValueError(f"{name} must be an int in the range [1, inf). Got {value!r}.")

@@ -100,3 +100,12 @@ def test_a_count_below_zero_is_refused_after_fit_too(Estimator):
     for method in ("score_samples", "transform", "predict"):
         with pytest.raises(ValueError, match="'poisson' needs non-negative integers, got -2"):
             getattr(model, method)(counts)
+
+
+def test_a_condition_outside_the_range_seen_is_kept_and_a_fraction_refused(Estimator):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"n": rng.integers(0, 10, 80), "x": rng.normal(size=80)})
+    model = quick(Estimator).fit(frame)
+    assert (model.sample(3, conditions={"n": 12})["n"] == 12).all()
+    with pytest.raises(ValueError, match="Column 'n' has whole numbers only"):
+        model.sample(3, conditions={"n": 1.5})

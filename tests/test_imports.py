@@ -50,7 +50,7 @@ ALLOWED = {
     | {"_version", "likelihoods"},
     "_table": SKLEARN_SIDE | {"_sparse"},
     "_sparse": {"numpy"},
-    "_cells": {"numpy", "sklearn", "_blocks", "_engine"},
+    "_cells": {"numpy", "sklearn", "_blocks", "_engine", "_validation"},
     "_blocks": {"numpy", "_engine", "_table"},
     "_schema": {"numpy", "narwhals"},
     "_validation": SKLEARN_SIDE,

@@ -166,3 +166,11 @@ def test_a_larger_beta_leaves_less_in_the_code():
     ]
     assert all(each.shape == (6,) and (each >= 0).all() for each in kl)
     assert kl[0].sum() > kl[1].sum() > kl[2].sum()
+
+
+def test_noise_spares_what_tells_the_encoder_of_gaps():
+    model = build(Autoencoder, "gaussian", noise=1.0, tied=False, masks=True)
+    seen = model.see(rows()).input
+    noisy = model._corrupted(seen, torch.Generator().manual_seed(0))
+    assert torch.equal(noisy[:, 4:], seen[:, 4:])
+    assert not torch.isclose(noisy[:, :4], seen[:, :4]).any()
