@@ -8,13 +8,13 @@ in nats. A model holds parameters and nothing that changes from run to run.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.nn.functional import logsigmoid
 
+from ._bounds import ImportanceWeighted, OneDraw, gaussian_kl, split_posterior, weighted
 from ._columns import BlockSpec, Columns
 from ._networks import MLP
 
@@ -34,56 +34,12 @@ class Moment(NamedTuple):
     rate: float = 1.0
 
 
-def gaussian_kl(loc: Tensor, log_scale: Tensor) -> Tensor:
-    """KL(N(loc, scale^2) || N(0, 1)) of each component in nats, shape of loc."""
-    return 0.5 * (loc.square() + (2 * log_scale).exp() - 1) - log_scale
-
-
 def quasi_normal(n_draws: int, n_components: int, seed: int) -> Tensor:
     """Scrambled Sobol points, mapped to the standard normal; (n_draws, n_components), float64."""
     engine = torch.quasirandom.SobolEngine(n_components, scramble=True, seed=seed)
     # The first point is kept in the default dtype, so we take the second block of n_draws.
     points = engine.fast_forward(n_draws).draw(n_draws, dtype=torch.float64)
     return torch.special.ndtri(points.clamp(1e-9, 1 - 1e-9))
-
-
-def split_posterior(out: Tensor) -> tuple[Tensor, Tensor]:
-    """Return loc and log_scale from the encoder's output.
-
-    The scale lies in (0, 2) and is 1, the prior's, at 0. Its logarithm has a gradient however
-    small it is, and nothing overflows.
-    """
-    loc, raw = out.chunk(2, -1)
-    return loc, logsigmoid(raw) + math.log(2)
-
-
-def weighted(values: Tensor, weight: Tensor | None) -> Tensor:
-    """Return values * weight; None is one everywhere."""
-    return values if weight is None else values * weight
-
-
-def reparametrize(
-    out: Tensor, generator: Generator
-) -> tuple[Tensor, Callable[[Tensor, Tensor | None, float], Tensor]]:
-    """Return z = loc + scale * noise, and the backward function.
-
-    That takes the (weighted) gradient of log p(x | z) at z, the weight of rows and the factor of
-    the KL in what is maximised, and returns the gradient of `out`.
-    """
-    loc, raw = out.chunk(2, -1)
-    half_scale = torch.sigmoid(raw)  # as in `split_posterior`
-    shift = torch.empty_like(half_scale).normal_(0, 2, generator=generator).mul_(half_scale)
-
-    def backward(grad: Tensor, weight: Tensor | None, factor: float) -> Tensor:
-        grad_loc = torch.sub(grad, weighted(loc, weight), alpha=factor)
-        # With respect to log_scale, of which the KL has the derivative scale^2 - 1; ...
-        grad_raw = (half_scale * half_scale).mul_(-4 * factor).add_(factor)
-        grad_raw = torch.addcmul(weighted(grad_raw, weight), grad, shift)
-        # ... then through d log_scale / d raw.
-        grad_raw = torch.addcmul(grad_raw, grad_raw, half_scale, value=-1)
-        return torch.cat((grad_loc, grad_raw), -1)
-
-    return loc + shift, backward
 
 
 def hidden(observed: Tensor, generator: Generator) -> Tensor:
@@ -254,8 +210,11 @@ class LatentModel(nn.Module):
             self._follow(seen, weight, out, 1.0)
 
     def _follow(self, seen: Seen, weight: Tensor | None, out: Tensor, rate: float) -> None:
-        """Move the shared vectors to what is likely for these rows."""
-        n = len(out)
+        """Move the shared vectors to what is likely for these rows.
+
+        `weight` are those of rows, or of draws, of which the outputs then have an axis more.
+        """
+        n = out.shape[-2]
         for cells, i, statistic in self.columns.statistics(seen.cells, out, self.shared):
             shared = self.shared[i, cells]  # a view
             if weight is None and seen.observed is None:
@@ -265,8 +224,8 @@ class LatentModel(nn.Module):
                     statistic.new_ones(()) if seen.observed is None else seen.observed[:, cells]
                 )
                 weights = weighted(known, weight).expand_as(statistic)
-                mass = weights.sum(0)
-                mean = (statistic * weights).sum(0) / mass.clamp(min=TINY)
+                mass = weights.flatten(0, -2).sum(0)
+                mean = (statistic * weights).flatten(0, -2).sum(0) / mass.clamp(min=TINY)
                 shared.lerp_(mean, (rate * mass / n).clamp(max=1))
 
     @property
@@ -397,6 +356,7 @@ class VAE(LatentModel):
         activation: str,
         beta: float,
         n_draws: int,
+        n_training_draws: int = 1,
         masks: bool = False,
     ):
         super().__init__(
@@ -407,8 +367,9 @@ class VAE(LatentModel):
             activation=activation,
             beta=beta,
             n_draws=n_draws,
+            n_training_draws=n_training_draws,
         )
-        self.beta = beta
+        self.beta, self.n_training_draws = beta, n_training_draws
         sizes = [self.n_inputs, *hidden_layer_sizes, 2 * n_components]
         self.encoder = MLP(sizes, activation)
         sizes = [n_components, *hidden_layer_sizes[::-1], self.columns.n_outputs]
@@ -435,26 +396,47 @@ class VAE(LatentModel):
         return gaussian_kl(*self.posterior(self.see(x)))
 
     def posterior_draw(self, seen: Tensor, generator: Generator) -> Tensor:
-        return reparametrize(self.encoder(seen), generator)[0]
+        return OneDraw(self.encoder(seen), generator, self.beta).z
 
     def bound(self, x: Tensor, generator: Generator) -> Tensor:
         seen = self._training_view(x)
-        code = self.encoder(seen.input)
-        z, _ = reparametrize(code, generator)
-        log_prob = self.log_prob(seen, self.decoder(z)).sum(-1)
-        return log_prob - self.beta * gaussian_kl(*split_posterior(code)).sum(-1)
+        draws = self._draws(self.encoder(seen.input), generator)
+        return draws.value(self.log_prob(seen, self.decoder(draws.z)).sum(-1))
+
+    def _draws(self, code: Tensor, generator: Generator) -> OneDraw | ImportanceWeighted:
+        if self.n_training_draws == 1:
+            return OneDraw(code, generator, self.beta)
+        return ImportanceWeighted(code, self.n_training_draws, generator, self.beta)
 
     def ascend(
         self, x: Tensor, weight: Tensor | None, generator: Generator, moment: Moment
     ) -> None:
-        seen = self._training_view(x)
+        ascend = self._ascend_once if self.n_training_draws == 1 else self._ascend_weighted
+        ascend(self._training_view(x), weight, generator, moment)
+
+    def _ascend_once(
+        self, seen: Seen, weight: Tensor | None, generator: Generator, moment: Moment
+    ) -> None:
         code, through_encoder = self.encoder.trace(seen.input, to_input=False)
-        z, through_posterior = reparametrize(code, generator)
-        out, through_decoder = self.decoder.trace(z)
+        draw = OneDraw(code, generator, self.beta * moment.warmth)
+        out, through_decoder = self.decoder.trace(draw.z)
         grad = through_decoder(self._grad(seen, weight, out))
-        through_encoder(through_posterior(grad, weight, self.beta * moment.warmth))
+        through_encoder(draw.backward(grad, weight))
         # Rybkin et al., "Simple and effective VAE training with calibrated decoders", 2021
         self._follow(seen, weight, out, moment.rate)
+
+    def _ascend_weighted(
+        self, seen: Seen, weight: Tensor | None, generator: Generator, moment: Moment
+    ) -> None:
+        code, through_encoder = self.encoder.trace(seen.input, to_input=False)
+        factor = self.beta * moment.warmth
+        draws = ImportanceWeighted(code, self.n_training_draws, generator, factor)
+        out, through_decoder = self.decoder.trace(draws.z.flatten(0, 1))
+        out = out.unflatten(0, draws.z.shape[:2])
+        of_draws = weighted(draws.shares(self.log_prob(seen, out).sum(-1)), weight)
+        grad = through_decoder(self._grad(seen, of_draws, out).flatten(0, 1))
+        through_encoder(draws.backward(grad.view_as(draws.z), weight))
+        self._follow(seen, of_draws, out, moment.rate)
 
     def _log_prob_of_draws(self, seen: Seen, z: Tensor) -> Tensor:
         """Return log p(x | z) of each row for draws along a leading axis, float64."""

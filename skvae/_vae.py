@@ -68,6 +68,10 @@ class VAETransformer(BaseAutoencoder):
     n_draws : int, default=128
         Draws for the importance-sampling estimate of log p(x) in `score_samples`. More draws give
         a tighter estimate, in proportion slower; a power of two is best.
+    n_training_draws : int, default=1
+        Draws of each code in training. One maximises the ELBO, several the importance-weighted
+        bound (IWAE [2]_), which is nearer to log p(x): a better density, for about as much more
+        time as the decoder takes of a step.
     learning_rate : float, default=2e-3
         Highest step size of Adam; it rises shortly, then falls along a cosine over `max_iter`.
     weight_decay : float, default=0.0
@@ -161,6 +165,7 @@ class VAETransformer(BaseAutoencoder):
         "beta": (Interval(Real, 0, np.inf),),
         "warmup_fraction": (Interval(Real, 0, 1, "[]"),),
         "n_draws": (Interval(Integral, 1, np.inf),),
+        "n_training_draws": (Interval(Integral, 1, np.inf),),
     }
     _model_class = VAE
 
@@ -175,6 +180,7 @@ class VAETransformer(BaseAutoencoder):
         beta=1.0,
         warmup_fraction=0.2,
         n_draws=128,
+        n_training_draws=1,
         learning_rate=2e-3,
         weight_decay=0.0,
         batch_size="auto",
@@ -198,6 +204,7 @@ class VAETransformer(BaseAutoencoder):
         self.beta = beta
         self.warmup_fraction = warmup_fraction
         self.n_draws = n_draws
+        self.n_training_draws = n_training_draws
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.batch_size = batch_size
@@ -214,7 +221,11 @@ class VAETransformer(BaseAutoencoder):
         self.warm_start = warm_start
 
     def _model_parameters(self):
-        return {"beta": float(self.beta), "n_draws": int(self.n_draws)}
+        return {
+            "beta": float(self.beta),
+            "n_draws": int(self.n_draws),
+            "n_training_draws": int(self.n_training_draws),
+        }
 
     def _training_parameters(self):
         return {"warmup": float(self.warmup_fraction)}

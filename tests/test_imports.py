@@ -28,7 +28,7 @@ SKLEARN_FILES = {
 }
 # The files of the torch side, from the top down: each may import those after it.
 TORCH_FILES = ["_engine", "_training", "_step", "_optimizer", "_rows", "_models"]
-TORCH_FILES += ["_networks", "_columns", "likelihoods"]
+TORCH_FILES += ["_bounds", "_networks", "_columns", "likelihoods"]
 ALLOWED = {
     "__init__": {"_autoencoder", "_vae", "_version", "likelihoods"},
     "_autoencoder": SKLEARN_SIDE | {"_base", "_defaults", "_latent", "_models", "_validation"},
@@ -72,7 +72,8 @@ ALLOWED = {
     "_step": {"torch", "_models", "_optimizer"},
     "_optimizer": {"torch"},
     "_rows": {"torch"},
-    "_models": {"torch", "_columns", "_networks"},
+    "_models": {"torch", "_bounds", "_columns", "_networks"},
+    "_bounds": {"torch"},
     "_columns": {"torch", "likelihoods"},
     "_networks": {"torch"},
     "likelihoods": {"torch"},

@@ -9,7 +9,7 @@ from sklearn.decomposition import PCA, FactorAnalysis
 from sklearn.preprocessing import StandardScaler
 
 from skvae import AutoencoderTransformer, VAETransformer
-from skvae._models import gaussian_kl
+from skvae._bounds import gaussian_kl
 
 SCALINGS = ["standard", "quantile", None]
 SCALES = [

@@ -8,7 +8,8 @@ from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KernelDensity
 
 from skvae import AutoencoderTransformer, VAETransformer
-from skvae._models import VAE, Autoencoder, Moment, gaussian_kl, quasi_normal, split_posterior
+from skvae._bounds import gaussian_kl, split_posterior
+from skvae._models import VAE, Autoencoder, Moment, quasi_normal
 
 SHAPE = {"n_components": 2, "hidden_layer_sizes": (6,), "activation": "tanh"}
 
@@ -54,6 +55,48 @@ def test_the_gradients_are_those_of_autograd(cls, parameters, likelihood, weight
         model.ascend(x, weight, torch.Generator().manual_seed(7), Moment(warmth=0.5))
     for parameter, gradient in zip(model.parameters(), wanted, strict=True):
         torch.testing.assert_close(parameter.grad, gradient)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("likelihood", ["gaussian", "heteroscedastic_gaussian", "bernoulli"])
+def test_the_gradients_of_the_importance_weighted_bound_are_those_of_autograd_in_the_mean(
+    likelihood, weighted
+):
+    parameters = {"beta": 0.5, "n_draws": 8, "n_training_draws": 3, "likelihood": likelihood}
+    model, x = build(VAE, **parameters), rows().sigmoid()
+    weight = torch.rand(5, 1, dtype=torch.float64) if weighted else None
+    n_times = 20_000
+    # Many copies of the rows stand for many draws of each.
+    x, many = x.repeat(n_times, 1), None if weight is None else weight.repeat(n_times, 1)
+    bound = model.bound(x, torch.Generator().manual_seed(7))
+    total = (bound if many is None else bound * many[:, 0]).sum() / n_times
+    wanted = dict(
+        zip(
+            dict(model.named_parameters()),
+            torch.autograd.grad(total, list(model.parameters())),
+            strict=True,
+        )
+    )
+    model.bind()
+    with torch.inference_mode():
+        model.ascend(x, many, torch.Generator().manual_seed(7), Moment())
+    for name, parameter in model.named_parameters():
+        gradient = parameter.grad / n_times
+        if name.startswith("decoder"):  # by the same formula, from the same draws
+            torch.testing.assert_close(gradient, wanted[name])
+        else:
+            error = (gradient - wanted[name]).norm() / wanted[name].norm()
+            assert error < 0.1, name
+
+
+def test_more_draws_in_training_give_a_tighter_bound():
+    model, x = build(VAE, "gaussian", beta=1.0, n_draws=8), rows().repeat(2000, 1)
+    bounds = []
+    for n_draws in (1, 3, 10, 100):
+        model.n_training_draws = n_draws
+        bounds.append(model.bound(x, torch.Generator().manual_seed(0)).mean().item())
+    assert bounds == sorted(bounds)
+    assert bounds[-1] == pytest.approx(model.score(x[:5]).mean().item(), abs=0.05)
 
 
 @pytest.mark.parametrize("raw", [-200.0, -90.0, 0.0, 90.0, 200.0])

@@ -1,0 +1,113 @@
+"""What the training of a VAE maximises: bounds on log p(x), estimated with draws of the codes.
+
+Each takes the encoder's output, draws codes `z`, and knows the way back: from the gradient of
+log p(x | z) at z to that of the encoder's output. `factor` is the weight of the KL term.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Generator, Tensor
+from torch.nn.functional import logsigmoid
+
+
+def gaussian_kl(loc: Tensor, log_scale: Tensor) -> Tensor:
+    """KL(N(loc, scale^2) || N(0, 1)) of each component in nats, shape of loc."""
+    return 0.5 * (loc.square() + (2 * log_scale).exp() - 1) - log_scale
+
+
+def split_posterior(out: Tensor) -> tuple[Tensor, Tensor]:
+    """Return loc and log_scale from the encoder's output.
+
+    The scale lies in (0, 2) and is 1, the prior's, at 0. Its logarithm has a gradient however
+    small it is, and nothing overflows.
+    """
+    loc, raw = out.chunk(2, -1)
+    return loc, logsigmoid(raw) + math.log(2)
+
+
+def weighted(values: Tensor, weight: Tensor | None) -> Tensor:
+    """Return values * weight; None is one everywhere."""
+    return values if weight is None else values * weight
+
+
+class OneDraw:
+    """The evidence lower bound, by one draw of each code; its KL term in closed form."""
+
+    def __init__(self, out: Tensor, generator: Generator, factor: float):
+        self.out, self.factor = out, factor
+        self.loc, raw = out.chunk(2, -1)
+        self.half_scale = torch.sigmoid(raw)  # as in `split_posterior`
+        self.shift = torch.empty_like(self.half_scale).normal_(0, 2, generator=generator)
+        self.shift.mul_(self.half_scale)
+        self.z = self.loc + self.shift
+
+    def value(self, log_prob: Tensor) -> Tensor:
+        """Return the bound of each row from log p(x | z), (n_samples,)."""
+        return log_prob - self.factor * gaussian_kl(*split_posterior(self.out)).sum(-1)
+
+    def backward(self, grad: Tensor, weight: Tensor | None) -> Tensor:
+        """Return the gradient of the encoder's output.
+
+        `grad` is the (weighted) gradient of log p(x | z) at z, `weight` that of rows.
+        """
+        factor, half_scale = self.factor, self.half_scale
+        grad_loc = torch.sub(grad, weighted(self.loc, weight), alpha=factor)
+        # With respect to log_scale, of which the KL has the derivative scale^2 - 1; ...
+        grad_raw = (half_scale * half_scale).mul_(-4 * factor).add_(factor)
+        grad_raw = torch.addcmul(weighted(grad_raw, weight), grad, self.shift)
+        # ... then through d log_scale / d raw.
+        grad_raw = torch.addcmul(grad_raw, grad_raw, half_scale, value=-1)
+        return torch.cat((grad_loc, grad_raw), -1)
+
+
+class ImportanceWeighted:
+    """The bound by several draws of each code, (n_draws, n_samples, n_components): IWAE.
+
+    The log of the mean of p(x, z) / q(z | x) over draws is nearer to log p(x) than the ELBO, and
+    does not ask for a posterior that is normal.
+
+    References
+    ----------
+    Burda, Grosse and Salakhutdinov (2016). Importance Weighted Autoencoders. ICLR.
+    Tucker, Lawson, Gu and Maddison (2019). Doubly Reparameterized Gradient Estimators for Monte
+    Carlo Objectives. ICLR.
+    """
+
+    def __init__(self, out: Tensor, n_draws: int, generator: Generator, factor: float):
+        self.factor = factor
+        loc, raw = out.chunk(2, -1)
+        self.half_scale = torch.sigmoid(raw)  # as in `split_posterior`
+        self.noise = loc.new_empty(n_draws, *loc.shape).normal_(generator=generator)
+        self.z = torch.addcmul(loc, self.noise, self.half_scale, value=2)
+
+    def _log_weights(self, log_prob: Tensor) -> Tensor:
+        """Return log p(x | z) + factor * log(p(z) / q(z | x)), shape (n_draws, n_samples)."""
+        log_ratio = (self.noise.square() - self.z.square()).mul_(0.5) + (2 * self.half_scale).log()
+        return log_prob.add(log_ratio.sum(-1), alpha=self.factor)
+
+    def value(self, log_prob: Tensor) -> Tensor:
+        """Return the bound of each row from log p(x | z) of the draws, (n_samples,)."""
+        return self._log_weights(log_prob).logsumexp(0) - math.log(len(log_prob))
+
+    def shares(self, log_prob: Tensor) -> Tensor:
+        """Return the part of each draw in its row's bound, (n_draws, n_samples, 1)."""
+        self._shares = self._log_weights(log_prob).softmax(0)[..., None]
+        return self._shares
+
+    def backward(self, grad: Tensor, weight: Tensor | None) -> Tensor:
+        """Return the gradient of the encoder's output.
+
+        `grad` is that of log p(x | z) at z, times the draw's share and the weight of its row.
+        Derived as usual, the signal would fade as draws are added; reparametrised twice, it does
+        not: what of the gradient is noise only is left out. With a factor of one, draws then
+        count by their squared shares.
+        """
+        shares, factor = self._shares, self.factor
+        pull = (self.noise / (2 * self.half_scale)).sub_(self.z).mul_(factor)
+        grad = weighted(pull, weight).mul_(shares).add_(grad)
+        grad = grad * (1 - factor + factor * shares)
+        grad_raw = (grad * self.noise).sum(0).mul_(2 * self.half_scale).mul_(1 - self.half_scale)
+        return torch.cat((grad.sum(0), grad_raw), -1)
