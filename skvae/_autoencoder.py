@@ -31,7 +31,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         Dimensions of the code. "auto" is half the number of features, 2 to 16.
     hidden_layer_sizes : tuple of int or "auto", default="auto"
         Widths of the encoder's hidden layers; the decoder has them in reverse. ``()`` is a linear
-        model. "auto" is two layers, sized by the number of features.
+        model. "auto" is two layers, sized by the number of features; none where X has as many
+        columns as rows and all are flags, counts or levels.
     activation : str, default="silu"
         The non-linearity between layers: "relu", "leaky_relu", "elu", "silu", "gelu", "tanh",
         "sigmoid" or "identity".

@@ -268,9 +268,13 @@ class BaseAutoencoder(
 
     def _model_config(self, X, blocks):
         """Return the arguments of the model class, "auto" resolved."""
-        n_features = X.shape[1]
-        hidden = _resolved(self.hidden_layer_sizes, _defaults.hidden_layer_sizes, n_features)
-        n_components = _resolved(self.n_components, _defaults.n_components, n_features)
+        hidden = _resolved(
+            self.hidden_layer_sizes,
+            _defaults.hidden_layer_sizes,
+            *X.shape,
+            _blocks.are_discrete(blocks),
+        )
+        n_components = _resolved(self.n_components, _defaults.n_components, X.shape[1])
         return {
             "blocks": tuple(block.spec for block in blocks),
             "masks": has_gaps(X),

@@ -34,6 +34,12 @@ def of_kinds(kinds, n_levels):
     return blocks
 
 
+def are_discrete(blocks):
+    """Tell whether no column has real values: all are flags, counts or levels."""
+    numbers = [block for block in blocks if block.levels is None]
+    return not any(_engine.describe(block.likelihood)[1] for block in numbers)
+
+
 def layout(blocks):
     """Return the order of columns in the model, and which are scaled."""
     numbers = [block for block in blocks if block.levels is None]

@@ -17,8 +17,14 @@ def n_components(n_features):
     return int(np.clip(n_features // 2, 2, 16))
 
 
-def hidden_layer_sizes(n_features):
-    """Return two layers, about twice and once as wide as the data."""
+def hidden_layer_sizes(n_samples, n_features, is_discrete=False):
+    """Return two layers, about twice and once as wide as the data.
+
+    There are none where flags or counts have as many columns as rows: each tells so little of its
+    row that a linear map, with its fewer weights, is all that can be learned.
+    """
+    if is_discrete and n_features >= n_samples:
+        return ()
     width = power_of_two(2 * n_features, 128, 512)
     return width, width // 2
 

@@ -39,7 +39,8 @@ class VAETransformer(BaseAutoencoder):
         do not pay for their KL stay unused (see `n_active_components_`).
     hidden_layer_sizes : tuple of int or "auto", default="auto"
         Widths of the encoder's hidden layers; the decoder has them in reverse. ``()`` is a linear
-        model. "auto" is two layers, sized by the number of features.
+        model. "auto" is two layers, sized by the number of features; none where X has as many
+        columns as rows and all are flags, counts or levels.
     activation : str, default="silu"
         The non-linearity between layers: "relu", "leaky_relu", "elu", "silu", "gelu", "tanh",
         "sigmoid" or "identity".

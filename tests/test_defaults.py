@@ -10,11 +10,17 @@ SHAPES = [(10, 2), (100, 5), (1000, 30), (60_000, 784), (10**7, 100)]
 
 @pytest.mark.parametrize(("n_samples", "n_features"), SHAPES)
 def test_sizes_are_ints_within_reason(n_samples, n_features):
-    sizes = _defaults.hidden_layer_sizes(n_features)
+    sizes = _defaults.hidden_layer_sizes(n_samples, n_features)
     assert all(isinstance(size, int) and 16 <= size <= 1024 for size in sizes)
     assert list(sizes) == sorted(sizes, reverse=True)
     assert 1 <= _defaults.n_components(n_features) <= 64
     assert 1 <= _defaults.batch_size(n_samples) <= 4096
+
+
+def test_only_wide_tables_of_flags_or_counts_have_no_hidden_layers():
+    assert _defaults.hidden_layer_sizes(500, 500, is_discrete=True) == ()
+    assert len(_defaults.hidden_layer_sizes(501, 500, is_discrete=True)) == 2
+    assert len(_defaults.hidden_layer_sizes(50, 500, is_discrete=False)) == 2
 
 
 @pytest.mark.parametrize(("n_samples", "n_features"), SHAPES)

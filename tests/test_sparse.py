@@ -74,3 +74,47 @@ def test_items_of_the_same_kind_are_recommended():
     best = scores.argsort(axis=1)[:, -5:]
     right = (best % 2 == kind[300:, None]).mean()
     assert right > 0.95
+
+
+def tastes(n_users=300, n_items=400, seed=0):
+    """Return flags of items liked by users of four kinds, most of them popular ones."""
+    rng = np.random.default_rng(seed)
+    popularity = 1 / (5 + rng.permutation(n_items))
+    is_of_kind = np.equal.outer(rng.integers(4, size=n_users), rng.integers(4, size=n_items))
+    chance = 60 * popularity * np.where(is_of_kind, 0.9, 0.05)
+    return (rng.random(chance.shape) < np.minimum(chance, 0.8)).astype(np.float32)
+
+
+def share_found(scores, shown, hidden, n_best=20):
+    """Return which share of the hidden likes is among the best items that were not shown."""
+    best = np.argsort(np.where(shown > 0, -np.inf, scores), axis=1, kind="stable")[:, -n_best:]
+    return np.take_along_axis(hidden, best, axis=1).sum() / hidden.sum()
+
+
+@pytest.mark.parametrize("likelihood", ["auto", "multinomial"])
+def test_likes_of_new_users_are_found_above_popularity(Estimator, likelihood):
+    liked, rng = tastes(), np.random.default_rng(1)
+    train, new = liked[:240], liked[240:]
+    hidden = new * (rng.random(new.shape) < 0.3)
+    shown = new - hidden
+    model = Estimator(likelihood=likelihood, max_iter=60, random_state=0)
+    model.fit(scipy.sparse.csr_matrix(train))
+    scores = model.inverse_transform(model.transform(scipy.sparse.csr_matrix(shown)))
+    by_popularity = np.broadcast_to(train.sum(axis=0), scores.shape)
+    found = share_found(scores, shown, hidden)
+    assert found > 1.2 * share_found(by_popularity, shown, hidden)
+    dense = model.inverse_transform(model.transform(shown))
+    np.testing.assert_allclose(scores, dense, rtol=1e-3, atol=1e-6)
+
+
+def test_wide_flags_get_no_hidden_layers_but_real_values_do(Estimator):
+    wide = tastes(40, 60)
+
+    def sizes(X, **parameters):
+        model = Estimator(max_iter=2, random_state=0, **parameters).fit(X)
+        return model.module_.config["hidden_layer_sizes"]
+
+    assert sizes(wide) == sizes(wide, likelihood="multinomial") == ()
+    assert sizes(wide, likelihood="gaussian") != ()
+    assert sizes(wide[:, :30]) != ()
+    assert sizes(wide, hidden_layer_sizes=(8,)) == (8,)
