@@ -52,8 +52,10 @@ OF_AUTOENCODER = (
     {"noise": ["some", None], "tied": ["no", 1], "latent_density": [3, object()]},
 )
 OF_VAE = (
-    {"beta": [-1.0, float("nan")], "warmup_fraction": [-0.1, 1.1], "n_draws": [0, -3]},
-    {"beta": [None, "one"], "warmup_fraction": [None], "n_draws": [2.0, None]},
+    {"beta": [-1.0, float("nan")], "warmup_fraction": [-0.1, 1.1], "n_draws": [0, -3]}
+    | {"n_training_draws": [0]},
+    {"beta": [None, "one"], "warmup_fraction": [None], "n_draws": [2.0, None]}
+    | {"n_training_draws": [1.5]},
 )
 
 
