@@ -13,7 +13,7 @@ from sklearn.base import (
     OutlierMixin,
     TransformerMixin,
 )
-from sklearn.utils import check_array, gen_batches
+from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import _blocks, _defaults, _engine
@@ -83,13 +83,6 @@ def _unchanged_on_failure(estimator):
 
 def _resolved(value, default, *args):
     return default(*args) if isinstance(value, str) else value
-
-
-def _is_binary(X):
-    """Tell whether X has zeros, ones and gaps only; most arrays are told by their first rows."""
-    return all(
-        (np.isin(X[rows], (0, 1)) | np.isnan(X[rows])).all() for rows in gen_batches(len(X), 1000)
-    )
 
 
 def _offset(scores, weights, contamination):
@@ -278,6 +271,7 @@ class BaseAutoencoder(
         return {
             "blocks": tuple(block.spec for block in blocks),
             "masks": has_gaps(X),
+            "shares": _blocks.have_shares(X, blocks),
             "n_components": int(n_components),
             "hidden_layer_sizes": tuple(int(width) for width in hidden),
             "activation": self.activation,
@@ -302,7 +296,7 @@ class BaseAutoencoder(
             return _blocks.of_kinds(self._schema.kinds, n_levels)
         likelihood = self.likelihood
         if likelihood == "auto":
-            likelihood = "bernoulli" if _is_binary(X) else "gaussian"
+            likelihood = "bernoulli" if _blocks.is_binary(X) else "gaussian"
         return [_blocks.Block(likelihood, tuple(range(X.shape[1])))]
 
     def _check_warm_start(self, start, config):

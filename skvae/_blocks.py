@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from sklearn.utils import gen_batches
 
 from . import _engine
 from ._table import Layout
@@ -34,17 +35,30 @@ def of_kinds(kinds, n_levels):
     return blocks
 
 
+def is_binary(X):
+    """Tell whether X has zeros, ones and gaps only; most arrays are told by their first rows."""
+    return all(
+        (np.isin(X[rows], (0, 1)) | np.isnan(X[rows])).all() for rows in gen_batches(len(X), 1000)
+    )
+
+
+def have_shares(X, blocks):
+    """Tell whether a column of flags has values between zero and one."""
+    flags = [list(block.columns) for block in blocks if _engine.describe(block.likelihood).redraws]
+    return any(not is_binary(X if len(c) == X.shape[1] else X[:, c]) for c in flags)
+
+
 def are_discrete(blocks):
     """Tell whether no column has real values: all are flags, counts or levels."""
     numbers = [block for block in blocks if block.levels is None]
-    return not any(_engine.describe(block.likelihood)[1] for block in numbers)
+    return not any(_engine.describe(block.likelihood).continuous for block in numbers)
 
 
 def layout(blocks):
     """Return the order of columns in the model, and which are scaled."""
     numbers = [block for block in blocks if block.levels is None]
     last = [block for block in blocks if block.levels is not None]
-    continuous = [_engine.describe(b.likelihood)[1] for b in numbers for _ in b.columns]
+    continuous = [_engine.describe(b.likelihood).continuous for b in numbers for _ in b.columns]
     return Layout(
         np.array([j for block in numbers for j in block.columns], dtype=int),
         np.array(continuous, dtype=bool),
@@ -63,8 +77,9 @@ def check_support(X, blocks, names):
         if refused is None:
             continue
         column, value = refused
+        support = _engine.describe(likelihood).support
         where = "X" if names is None else f"column {names[columns[column]]!r}"
         raise ValueError(
-            f"likelihood={likelihood!r} needs {_engine.describe(likelihood)[0]}, got {value:g} in "
-            f"{where}; for real-valued data use 'gaussian'."
+            f"likelihood={likelihood!r} needs {support}, got {value:g} in {where}; "
+            "for real-valued data use 'gaussian'."
         )

@@ -126,6 +126,11 @@ class Columns:
             return x
         return torch.cat([b.likelihood.embed(x[..., b.cells]) for b in self.blocks], -1)
 
+    def redraw(self, x: Tensor, generator: Generator) -> Tensor:
+        """Return draws of what the cells of rows stand for, shape of x."""
+        parts = [b.likelihood.redraw(x[..., b.cells], generator) for b in self.blocks]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
+
     def start(self, mean: Tensor) -> Tensor:
         """Return an output of the decoder with about this mean, shape (n_outputs,)."""
         parts = [block.likelihood.params_for_mean(mean[block.cells]) for block in self.blocks]

@@ -11,7 +11,7 @@ import functools
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -170,10 +170,19 @@ def unsupported(likelihood: LikelihoodParameter, X: NDArray) -> tuple[int, float
     return None
 
 
-def describe(likelihood: LikelihoodParameter) -> tuple[str, bool]:
-    """Return the support of a likelihood in words, and whether it is continuous."""
+class Description(NamedTuple):
+    """What the other side needs to know of a likelihood; see `Likelihood`."""
+
+    support: str
+    continuous: bool
+    redraws: bool
+
+
+def describe(likelihood: LikelihoodParameter) -> Description:
+    """Return what a likelihood says of itself."""
     resolved = resolve_likelihood(likelihood)
-    return resolved.support, resolved.continuous
+    redraws = type(resolved).redraw is not Likelihood.redraw
+    return Description(resolved.support, resolved.continuous, redraws)
 
 
 def n_weights(module: LatentModel) -> int:

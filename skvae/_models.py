@@ -75,7 +75,8 @@ class LatentModel(nn.Module):
 
     `config` are the arguments that build it, plain values, kept so that a copy can be built.
     Missing cells are NaN. With `masks` the encoder is told which they are; else it takes them for
-    the mean.
+    the mean. `shares` tells whether cells of the training rows stand for draws (as grey levels do
+    for black and white).
     """
 
     encoder: MLP
@@ -85,10 +86,12 @@ class LatentModel(nn.Module):
     first_cell: Tensor
     gain = 1.0  # of the weights that training starts from
 
-    def __init__(self, blocks: Sequence[BlockSpec], masks: bool = False, **config: Any):
+    def __init__(
+        self, blocks: Sequence[BlockSpec], masks: bool = False, shares: bool = False, **config: Any
+    ):
         super().__init__()
-        self.config = {"blocks": tuple(blocks), "masks": masks, **config}
-        self.masks = masks
+        self.config = {"blocks": tuple(blocks), "masks": masks, "shares": shares, **config}
+        self.masks, self.shares = masks, shares
         self.columns = columns = Columns(blocks)
         self.n_inputs = columns.n_cells + (columns.n_columns if masks else 0)
         self.is_wide = columns.n_cells > columns.n_columns
@@ -263,10 +266,12 @@ class Autoencoder(LatentModel):
         noise: float,
         tied: bool,
         masks: bool = False,
+        shares: bool = False,
     ):
         super().__init__(
             blocks,
             masks,
+            shares,
             n_components=n_components,
             hidden_layer_sizes=tuple(hidden_layer_sizes),
             activation=activation,
@@ -358,10 +363,12 @@ class VAE(LatentModel):
         n_draws: int,
         n_training_draws: int = 1,
         masks: bool = False,
+        shares: bool = False,
     ):
         super().__init__(
             blocks,
             masks,
+            shares,
             n_components=n_components,
             hidden_layer_sizes=tuple(hidden_layer_sizes),
             activation=activation,
@@ -398,8 +405,12 @@ class VAE(LatentModel):
     def posterior_draw(self, seen: Tensor, generator: Generator) -> Tensor:
         return OneDraw(self.encoder(seen), generator, self.beta).z
 
+    def _drawn_view(self, x: Tensor, generator: Generator) -> Seen:
+        """Return training rows; where they stand for draws, new ones each time."""
+        return self._training_view(self.columns.redraw(x, generator) if self.shares else x)
+
     def bound(self, x: Tensor, generator: Generator) -> Tensor:
-        seen = self._training_view(x)
+        seen = self._drawn_view(x, generator)
         draws = self._draws(self.encoder(seen.input), generator)
         return draws.value(self.log_prob(seen, self.decoder(draws.z)).sum(-1))
 
@@ -412,7 +423,7 @@ class VAE(LatentModel):
         self, x: Tensor, weight: Tensor | None, generator: Generator, moment: Moment
     ) -> None:
         ascend = self._ascend_once if self.n_training_draws == 1 else self._ascend_weighted
-        ascend(self._training_view(x), weight, generator, moment)
+        ascend(self._drawn_view(x, generator), weight, generator, moment)
 
     def _ascend_once(
         self, seen: Seen, weight: Tensor | None, generator: Generator, moment: Moment

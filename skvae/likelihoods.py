@@ -76,6 +76,12 @@ class Likelihood:
         """Return what the encoder sees of the values, shape of x."""
         return x
 
+    def redraw(self, x: Tensor, generator: Generator) -> Tensor:
+        """Return draws of what the values stand for, shape of x; a VAE learns from new ones in
+        each step. Values that are data themselves stay.
+        """
+        return x
+
     def log_prob(self, x: Tensor, *params: Tensor) -> Tensor:
         """Return the log-density of each value in nats, shape (..., n_features), not summed."""
         raise NotImplementedError
@@ -228,13 +234,20 @@ class StudentT(Likelihood):
 
 
 class Bernoulli(Likelihood):
-    """Zeros and ones, or shares between them: cross-entropy; the decoder gives the logits."""
+    """Zeros and ones, or shares between them: cross-entropy; the decoder gives the logits.
+
+    A share, as a grey level, stands for zeros and ones of which that many are ones.
+    """
 
     support = "values in [0, 1]"
     continuous = False
 
     def accepts(self, x: Tensor) -> Tensor:
         return (x >= 0) & (x <= 1)
+
+    def redraw(self, x: Tensor, generator: Generator) -> Tensor:
+        drawn = torch.empty_like(x).uniform_(generator=generator).lt(x).to(x.dtype)
+        return torch.where(x.isnan(), x, drawn)  # gaps stay
 
     def log_prob(self, x: Tensor, logits: Tensor) -> Tensor:
         return x * logits - softplus(logits)

@@ -51,7 +51,7 @@ ALLOWED = {
     "_table": SKLEARN_SIDE | {"_sparse"},
     "_sparse": {"numpy"},
     "_cells": {"numpy", "sklearn", "_blocks", "_engine", "_validation"},
-    "_blocks": {"numpy", "_engine", "_table"},
+    "_blocks": {"numpy", "sklearn", "_engine", "_table"},
     "_schema": {"numpy", "narwhals"},
     "_validation": SKLEARN_SIDE,
     "_latent": SKLEARN_SIDE,

@@ -1,15 +1,19 @@
 """The two models: their gradients, overflow, tied weights, noise, the density of the codes."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from helpers import Laplace, make_rows, quick
+from sklearn.base import clone
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KernelDensity
 
 from skvae import AutoencoderTransformer, VAETransformer
 from skvae._bounds import gaussian_kl, split_posterior
 from skvae._models import VAE, Autoencoder, Moment, quasi_normal
+from skvae.likelihoods import Bernoulli
 
 SHAPE = {"n_components": 2, "hidden_layer_sizes": (6,), "activation": "tanh"}
 
@@ -217,3 +221,22 @@ def test_noise_spares_what_tells_the_encoder_of_gaps():
     noisy = model._corrupted(seen, torch.Generator().manual_seed(0))
     assert torch.equal(noisy[:, 4:], seen[:, 4:])
     assert not torch.isclose(noisy[:, :4], seen[:, :4]).any()
+
+
+def test_grey_levels_are_learned_as_draws_of_black_and_white():
+    # Two columns that are always alike, but grey: their draws are independent given the grey.
+    grey = np.repeat(np.random.default_rng(0).beta(0.3, 0.3, size=(2000, 1)), 6, axis=1)
+    drawn = (np.random.default_rng(1).random((1000, 6)) < grey[:1000]).astype(float)
+    vae = quick(VAETransformer, likelihood="bernoulli", max_iter=60, hidden_layer_sizes=(16,))
+    vae = vae.set_params(learning_rate=1e-2, random_state=0)
+    of_draws = clone(vae).fit((np.random.default_rng(2).random(grey.shape) < grey).astype(float))
+    assert vae.fit(grey).score(drawn) == pytest.approx(of_draws.score(drawn), abs=0.1)
+    assert vae.module_.shares
+    assert not of_draws.module_.shares
+
+
+def test_gaps_among_grey_levels_stay_gaps():
+    x = torch.tensor([[0.5, math.nan, 1.0, 0.0]])
+    drawn = Bernoulli().redraw(x, torch.Generator().manual_seed(0))
+    assert drawn.isnan().tolist() == [[False, True, False, False]]
+    assert drawn[0, 2:].tolist() == [1.0, 0.0]
