@@ -11,7 +11,7 @@ import functools
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -170,10 +170,18 @@ def unsupported(likelihood: LikelihoodParameter, X: NDArray) -> tuple[int, float
     return None
 
 
-def describe(likelihood: LikelihoodParameter) -> tuple[str, bool]:
-    """Return the support of a likelihood in words, and whether it is continuous."""
+class Description(NamedTuple):
+    """What the preparation of data needs to know of a likelihood; see `Likelihood`."""
+
+    support: str
+    continuous: bool
+    takes_intervals: bool
+
+
+def describe(likelihood: LikelihoodParameter) -> Description:
+    """Return what a likelihood says of its data."""
     resolved = resolve_likelihood(likelihood)
-    return resolved.support, resolved.continuous
+    return Description(resolved.support, resolved.continuous, resolved.n_cells == 2)
 
 
 def n_weights(module: LatentModel) -> int:
