@@ -121,6 +121,7 @@ class BaseAutoencoder(
     )
     _rules = RULES
     _model_class = None
+    _likelihood_beside_levels = "gaussian"  # that of numbers in a mixed data frame
 
     # ------------------------------------------------------------------ what a subclass says
 
@@ -363,7 +364,7 @@ class BaseAutoencoder(
         if is_frame(X):
             check_array(np.zeros((len(X), 1)), ensure_min_samples=2, estimator=self)
             chosen = None if self.likelihood == "auto" else self.likelihood
-            self._schema = Schema.fit(X, chosen)
+            self._schema = Schema.fit(X, chosen, self._likelihood_beside_levels)
         elif isinstance(self.likelihood, dict):
             raise ValueError(
                 "A dict as likelihood names columns of a data frame, but X is none; name one "

@@ -21,18 +21,23 @@ class Block(NamedTuple):
         """What a model needs to know of it."""
         return self.likelihood, len(self.columns) if self.levels is None else self.levels
 
+    @property
+    def place(self):
+        """Where it stands in a row: 0 with numbers, 1 with intervals, 2 with levels."""
+        return 2 if self.levels else int(_engine.describe(self.likelihood).takes_intervals)
+
 
 def of_kinds(kinds, n_levels):
-    """Return the blocks of columns with these likelihoods, those with levels last.
+    """Return the blocks of columns with these likelihoods: numbers, intervals, levels.
 
     `n_levels` has the number of levels of each column, None where it has numbers.
     """
     blocks = []
-    for kind in sorted(set(kinds), key=lambda kind: (kind == "categorical", kinds.index(kind))):
+    for kind in sorted(set(kinds), key=kinds.index):
         columns = tuple(j for j, other in enumerate(kinds) if other == kind)
         levels = tuple(n_levels[j] for j in columns) if kind == "categorical" else None
         blocks.append(Block(kind, columns, levels))
-    return blocks
+    return sorted(blocks, key=lambda block: block.place)
 
 
 def is_binary(X):
@@ -44,7 +49,8 @@ def is_binary(X):
 
 def have_shares(X, blocks):
     """Tell whether a column of flags has values between zero and one."""
-    flags = [list(block.columns) for block in blocks if _engine.describe(block.likelihood).redraws]
+    numbers = [block for block in blocks if block.levels is None]
+    flags = [list(block.columns) for block in numbers if _engine.describe(block.likelihood).redraws]
     return any(not is_binary(X if len(c) == X.shape[1] else X[:, c]) for c in flags)
 
 
@@ -56,12 +62,12 @@ def are_discrete(blocks):
 
 def layout(blocks):
     """Return the order of columns in the model, and which are scaled."""
-    numbers = [block for block in blocks if block.levels is None]
-    last = [block for block in blocks if block.levels is not None]
+    numbers, ordinal, last = ([b for b in blocks if b.place == place] for place in range(3))
     continuous = [_engine.describe(b.likelihood).continuous for b in numbers for _ in b.columns]
     return Layout(
         np.array([j for block in numbers for j in block.columns], dtype=int),
         np.array(continuous, dtype=bool),
+        tuple(j for block in ordinal for j in block.columns),
         tuple(j for block in last for j in block.columns),
         tuple(n for block in last for n in block.levels),
     )
@@ -77,8 +83,8 @@ def check_support(X, blocks, names):
         if refused is None:
             continue
         column, value = refused
-        support = _engine.describe(likelihood).support
         where = "X" if names is None else f"column {names[columns[column]]!r}"
+        support = _engine.describe(likelihood).support
         raise ValueError(
             f"likelihood={likelihood!r} needs {support}, got {value:g} in {where}; "
             "for real-valued data use 'gaussian'."

@@ -53,7 +53,10 @@ class Columns:
         parts = [
             resolve_likelihood(name, n if isinstance(n, tuple) else None) for name, n in specs
         ]
-        levels = [n if isinstance(n, tuple) else (1,) * n for _, n in specs]
+        levels = [
+            n if isinstance(n, tuple) else (part.n_cells,) * n
+            for part, (_, n) in zip(parts, specs, strict=True)
+        ]
         widths = [sum(n) for n in levels]
         n_outputs = [part.n_params * width for part, width in zip(parts, widths, strict=True)]
         self.blocks = [

@@ -171,18 +171,23 @@ def unsupported(likelihood: LikelihoodParameter, X: NDArray) -> tuple[int, float
 
 
 class Description(NamedTuple):
-    """What the other side needs to know of a likelihood; see `Likelihood`."""
+    """What the preparation of data needs to know of a likelihood; see `Likelihood`."""
 
     support: str
     continuous: bool
+    takes_intervals: bool
     redraws: bool
 
 
 def describe(likelihood: LikelihoodParameter) -> Description:
-    """Return what a likelihood says of itself."""
+    """Return what a likelihood says of its data."""
     resolved = resolve_likelihood(likelihood)
-    redraws = type(resolved).redraw is not Likelihood.redraw
-    return Description(resolved.support, resolved.continuous, redraws)
+    return Description(
+        resolved.support,
+        resolved.continuous,
+        takes_intervals=resolved.n_cells == 2,
+        redraws=type(resolved).redraw is not Likelihood.redraw,
+    )
 
 
 def n_weights(module: LatentModel) -> int:

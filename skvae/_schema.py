@@ -23,10 +23,11 @@ class Schema:
     """
 
     @classmethod
-    def fit(cls, X, overrides=None):
+    def fit(cls, X, overrides=None, beside_levels="gaussian"):
         """Learn the columns of X; `overrides` is {name, names or selector: likelihood}.
 
-        One likelihood alone is that of all columns.
+        One likelihood alone is that of all columns. `beside_levels` is that of
+        numbers by default where there are flags or labels, too.
         """
         frame = nw.from_native(X, eager_only=True)
         if overrides is None or isinstance(overrides, dict):
@@ -34,8 +35,11 @@ class Schema:
         else:
             kinds = dict.fromkeys(frame.columns, overrides)
         columns = [frame.get_column(name) for name in frame.columns]
+        numbers = "gaussian" if _are_all_numbers(columns) else beside_levels
         schema = cls()
-        schema.columns = [Column.fit(column, kinds.get(column.name)) for column in columns]
+        schema.columns = [
+            Column.fit(column, kinds.get(column.name), numbers) for column in columns
+        ]
         schema.dtype = _common_dtype(schema.columns, columns)
         return schema
 
@@ -135,13 +139,15 @@ class Column:
     """One column of a schema: numbers as they are, or the index of a level."""
 
     @classmethod
-    def fit(cls, series, kind=None):
+    def fit(cls, series, kind=None, numbers="gaussian"):
         """Learn a column; `kind` is its likelihood, None for that which suits the dtype."""
         column, series = cls(), _in_native_order(series)
         column.name = series.name
         column.numeric = _is_numeric(series)
-        learn = _levels_of_numbers if column.numeric else _levels_of_labels
-        column.kind, column.levels = learn(series, kind)
+        if column.numeric:
+            column.kind, column.levels = _levels_of_numbers(series, kind, numbers)
+        else:
+            column.kind, column.levels = _levels_of_labels(series, kind)
         cells = column.encode(series)
         column.integer = column.levels is not None or _is_integer(series) or _is_whole(cells)
         column.has_missing = bool(np.isnan(cells).any())
@@ -208,6 +214,10 @@ def _has_number_dtype(series):
     return series.dtype.is_numeric() or series.dtype == nw.Boolean
 
 
+def _are_all_numbers(columns):
+    return all(_is_numeric(series) and series.dtype != nw.Boolean for series in columns)
+
+
 def _is_numeric(series):
     """Return whether a series holds numbers, rather than labels; raise if it holds neither."""
     if _has_number_dtype(series):
@@ -259,11 +269,11 @@ def _numbers(values, name):
     return numbers
 
 
-def _levels_of_numbers(series, kind):
+def _levels_of_numbers(series, kind, default):
     """Return the likelihood of a column of numbers, and its levels or None."""
     numbers = _numbers(series, series.name)
     if kind is None:
-        kind = "bernoulli" if series.dtype == nw.Boolean or _is_flag(numbers) else "gaussian"
+        kind = "bernoulli" if series.dtype == nw.Boolean or _is_flag(numbers) else default
     if kind not in ("categorical", "bernoulli"):
         return kind, None
     levels = np.unique(numbers[np.isfinite(numbers)])

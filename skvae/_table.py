@@ -7,6 +7,7 @@ from scipy.special import ndtri
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import gen_batches
 
+from ._marginal import Marginal, along, slope
 from ._sparse import has_gaps
 
 # Rows from which quantiles are taken, drawn at random where there are more.
@@ -22,26 +23,29 @@ class Layout(NamedTuple):
 
     order : columns of numbers, indices into those of X.
     continuous : whether each of them is scaled, booleans.
-    categorical : columns of level indices, which follow in the model.
+    ordinal : columns of numbers that become intervals, which follow in the model.
+    categorical : columns of level indices, which come last.
     levels : how many levels each of these has.
     """
 
     order: np.ndarray
     continuous: np.ndarray
+    ordinal: tuple[int, ...]
     categorical: tuple[int, ...]
     levels: tuple[int, ...]
 
     @classmethod
     def of_numbers(cls, n_columns):
         """Return the layout of columns that are all scaled."""
-        return cls(np.arange(n_columns), np.ones(n_columns, dtype=bool), (), ())
+        return cls(np.arange(n_columns), np.ones(n_columns, dtype=bool), (), (), ())
 
 
 class Table:
     """A fitted, invertible map: a monotone one of each number, one-hot codes of each level.
 
-    Missing cells are NaN on both sides. All its attributes are arrays, lists of them, tuples,
-    strings and None: it is pickled as such.
+    A number of an ordinal column becomes the middle and the width of an interval. Missing cells
+    are NaN on both sides. All its attributes are arrays, lists and tuples of them, strings and
+    None: it is pickled as such.
     """
 
     @classmethod
@@ -51,9 +55,9 @@ class Table:
         Without a layout all columns are numbers that are scaled.
         """
         table, layout = cls(), layout or Layout.of_numbers(X.shape[1])
-        table.order, table.continuous, table.categorical, table.levels = layout
-        n_columns = len(layout.order) + len(layout.categorical)
-        table.is_plain = np.array_equal(layout.order, np.arange(n_columns))
+        table.order, table.continuous, table.ordinal, table.categorical, table.levels = layout
+        table.is_plain = np.array_equal(layout.order, np.arange(X.shape[1]))
+        table.marginals = _fit_marginals(X, layout.ordinal, sample_weight, random_state)
         X = table._numbers(X)
         table.center, table.scale, table.knots = np.zeros(X.shape[1]), np.ones(X.shape[1]), None
         if not X.shape[1]:
@@ -86,23 +90,29 @@ class Table:
         """Map columns to working units, in the dtype of X."""
         Z = self._standardize(self._numbers(X))
         for j, (x, z) in self._knots():
-            Z[:, j] = _interpolate(Z[:, j], x, z)
-        if not self.levels:
+            Z[:, j] = along(Z[:, j], x, z)
+        if self.is_plain:
             return Z
-        return np.hstack([Z, self._one_hot(X[:, list(self.categorical)])])
+        parts = [Z, *self._intervals(X)]
+        if self.levels:
+            parts.append(self._one_hot(X[:, list(self.categorical)]))
+        return np.hstack(parts)
 
     def backward(self, Z):
         """Map working units to those of the data, in the dtype of Z; the likeliest levels."""
         numbers = np.array(Z[:, : len(self.order)])
         for j, (x, z) in self._knots():
-            numbers[:, j] = _interpolate(numbers[:, j], z, x)
+            numbers[:, j] = along(numbers[:, j], z, x)
         numbers *= self.scale.astype(Z.dtype)
         numbers += self.center.astype(Z.dtype)
         if self.is_plain:
             return numbers
-        X = np.empty((len(Z), len(self.order) + len(self.levels)), dtype=Z.dtype)
+        n_numbers, n_ordinal = len(self.order), len(self.ordinal)
+        X = np.empty((len(Z), n_numbers + n_ordinal + len(self.levels)), dtype=Z.dtype)
         X[:, self.order] = numbers
-        ends = len(self.order) + np.cumsum(self.levels)
+        for i, (j, marginal) in enumerate(self._marginals()):
+            X[:, j] = marginal.backward(Z[:, n_numbers + 2 * i])
+        ends = n_numbers + 2 * n_ordinal + np.cumsum(self.levels, dtype=int)
         for j, n, end in zip(self.categorical, self.levels, ends, strict=True):
             X[:, j] = Z[:, end - n : end].argmax(axis=1)
         return X
@@ -112,7 +122,7 @@ class Table:
 
         It is that of the known cells.
         """
-        if self.knots is None and not has_gaps(X):
+        if self.knots is None and not self.ordinal and not has_gaps(X):
             return -np.log(self.scale).sum()
         parts = gen_batches(len(X), _rows_in(PART_BYTES, X))
         return np.concatenate([self.log_slopes(X[rows]).sum(axis=1) for rows in parts])
@@ -123,21 +133,31 @@ class Table:
         slopes = np.tile(-np.log(self.scale), (len(X), 1))
         Z = self._standardize(numbers)
         for j, knots in self._knots():
-            slopes[:, j] += _log_slope(Z[:, j], *knots)
+            slopes[:, j] += np.log(slope(Z[:, j], *knots))
         slopes[np.isnan(numbers)] = 0
         if self.is_plain:
             return slopes
-        return self.in_order(np.hstack([slopes, np.zeros((len(X), len(self.levels)))]))
+        of_ordinal = [m.log_slope(X[:, j])[:, None] for j, m in self._marginals()]
+        slopes = np.hstack([slopes, *of_ordinal, np.zeros((len(X), len(self.levels)))])
+        return self.in_order(slopes)
 
     def in_order(self, of_columns):
         """Bring numbers of each column of the model to the order of X, along the last axis."""
-        there = [*self.order, *self.categorical]
+        there = [*self.order, *self.ordinal, *self.categorical]
         return of_columns[..., np.argsort(there)]
 
     def _knots(self):
         if self.knots is None:
             return []
         return [(j, knots) for j, knots in enumerate(self.knots) if knots is not None]
+
+    def _marginals(self):
+        return [(j, Marginal(*m)) for j, m in zip(self.ordinal, self.marginals, strict=True)]
+
+    def _intervals(self, X):
+        """Return the middle and the width of each ordinal column, pairs of columns."""
+        pairs = (marginal.forward(X[:, j]) for j, marginal in self._marginals())
+        return [np.column_stack(pair).astype(X.dtype) for pair in pairs]
 
     def _numbers(self, X):
         return X if self.is_plain else X[:, self.order]
@@ -183,6 +203,15 @@ def _some_rows(X, sample_weight, random_state):
         return X, sample_weight
     rows = np.sort(np.random.RandomState(random_state).permutation(len(X))[:n_rows])
     return X[rows], None if sample_weight is None else sample_weight[rows]
+
+
+def _fit_marginals(X, columns, sample_weight, random_state):
+    """Return the map of each of these columns, as plain arrays."""
+    if not columns:
+        return []
+    some, weights = _some_rows(X, sample_weight, random_state)
+    some = some[:]
+    return [tuple(Marginal.fit(some[:, j], weights)) for j in columns]
 
 
 def _scale_beside_spike(X, scale, sample_weight, random_state):
@@ -241,19 +270,3 @@ def _with_tails(x, z):
         np.concatenate([[x[0] - 1 / low], x, [x[-1] + 1 / high]]),
         np.concatenate([[z[0] - 1], z, [z[-1] + 1]]),
     )
-
-
-def _segment(values, x):
-    """Return the index of the knot to the left of each value, the outermost segments unbounded."""
-    return np.clip(np.searchsorted(x, values, side="right") - 1, 0, len(x) - 2)
-
-
-def _interpolate(values, x, z):
-    """Map values from x to z along straight lines, the first and last of them unbounded."""
-    left = _segment(values, x)
-    slope = np.diff(z) / np.diff(x)
-    return z[left] + (values - x[left]) * slope[left]
-
-
-def _log_slope(values, x, z):
-    return np.log(np.diff(z) / np.diff(x))[_segment(values, x)]

@@ -45,11 +45,13 @@ class VAETransformer(BaseAutoencoder):
         The non-linearity between layers: "relu", "leaky_relu", "elu", "silu", "gelu", "tanh",
         "sigmoid" or "identity".
     likelihood : str, Likelihood class or dict, default="auto"
-        The distribution p(x | z). "auto" goes by the dtypes of a data frame: columns of floats and
-        integers are "gaussian", booleans and columns of two levels "bernoulli", strings,
-        categories and enums "categorical"; numbers that are 0 and 1, in a frame or in all of an
-        array, are "bernoulli" too. A name holds for all columns: "gaussian" (with a learned noise
-        scale for each), "heteroscedastic_gaussian" (noise that differs from row to row),
+        The distribution p(x | z). "auto" goes by the dtypes of a data frame: booleans and columns
+        of two levels are "bernoulli", strings, categories and enums "categorical", floats and
+        integers beside any of these "ordinal"; numbers that are 0 and 1, in a frame or in all of
+        an array, are "bernoulli" too; arrays and frames of numbers alone are "gaussian". A
+        name holds for all columns: "gaussian" (with a learned noise scale for each), "ordinal" (by
+        their quantiles; whole, rounded and repeated numbers as such), "heteroscedastic_gaussian"
+        (noise that differs from row to row),
         "student_t" (some cells are wild), "bernoulli" (values in [0, 1]), "poisson" and
         "negative_binomial" (counts), "multinomial" (a row is counts over the columns). So does a
         subclass of :class:`skvae.likelihoods.Likelihood`. A dict {columns: likelihood} overrides
@@ -60,8 +62,9 @@ class VAETransformer(BaseAutoencoder):
         How columns of a continuous likelihood (the Gaussians, Student's t) are scaled inside the
         model: to zero mean and unit variance (one of which a single value fills more than half
         the rows: to unit spread of the others); by their quantiles to a normal distribution (a
-        piecewise linear map); not at all. Flags, counts and levels are taken as they are. The
-        log-Jacobian of the map is part of the density, so scores are in the units of X.
+        piecewise linear map); not at all. Flags, counts and levels are taken as they are, and
+        "ordinal" columns always go by their quantiles. The log-Jacobian of the map is part of the
+        density, so scores are in the units of X.
     beta : float, default=1.0
         Weight of the KL term in the training loss, and nowhere else.
     warmup_fraction : float, default=0.2
@@ -169,6 +172,7 @@ class VAETransformer(BaseAutoencoder):
         "n_training_draws": (Interval(Integral, 1, np.inf),),
     }
     _model_class = VAE
+    _likelihood_beside_levels = "ordinal"
 
     def __init__(
         self,
@@ -252,6 +256,10 @@ class VAETransformer(BaseAutoencoder):
         The estimate is the logarithm of a mean over `n_draws` quasi-random draws, half from
         q(z | x) and half from the prior, from noise that is the same for every row: it is
         deterministic, and a function of the row alone. Its expectation is at most log p(x).
+
+        In "ordinal" columns a whole or rounded number has the mean density of the cell around it:
+        for whole numbers that is their probability. A value that many rows share, beside others on
+        no grid, has a probability, too.
 
         Parameters
         ----------

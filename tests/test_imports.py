@@ -16,6 +16,7 @@ SKLEARN_FILES = {
     "_autoencoder",
     "_vae",
     "_table",
+    "_marginal",
     "_validation",
     "_latent",
     "_blocks",
@@ -48,7 +49,8 @@ ALLOWED = {
         "_validation",
     }
     | {"_version", "likelihoods"},
-    "_table": SKLEARN_SIDE | {"_sparse"},
+    "_table": SKLEARN_SIDE | {"_marginal", "_sparse"},
+    "_marginal": {"numpy", "scipy"},
     "_sparse": {"numpy"},
     "_cells": {"numpy", "sklearn", "_blocks", "_engine", "_validation"},
     "_blocks": {"numpy", "sklearn", "_engine", "_table"},

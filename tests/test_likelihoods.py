@@ -23,6 +23,7 @@ from skvae.likelihoods import (
     Likelihood,
     Multinomial,
     NegativeBinomial,
+    Ordinal,
     Poisson,
     StudentT,
 )
@@ -107,7 +108,7 @@ def draws(cls, values, seed=0):
 
 def test_every_likelihood_of_the_package_is_in_the_table():
     by_column = {cls for cls in LIKELIHOODS.values() if not cls.needs_levels}
-    assert by_column <= {case.values[0] for case in [*CASES, JOINT]}
+    assert by_column - {Ordinal} <= {case.values[0] for case in [*CASES, JOINT]}
 
 
 @EVERY
@@ -568,3 +569,69 @@ def test_what_a_likelihood_must_have_is_abstract():
     for method, args in [("log_prob", (zeros,)), ("mean", ()), ("sample", ())]:
         with pytest.raises(NotImplementedError):
             getattr(Likelihood(), method)(zeros, *args)
+
+
+# ------------------------------------------------------------------------------------ ordinal
+
+
+def ordinal_case(n=50, dtype=torch.float64):
+    """Return intervals of three columns, points to wide ones, and the decoder's output."""
+    generator = torch.Generator().manual_seed(0)
+    x, out = torch.randn(2, n, 6, generator=generator, dtype=dtype).unbind()
+    x[:, 1::2] = x[:, 1::2].abs() * torch.tensor([0.0, 0.1, 5.0], dtype=dtype)
+    return x, out
+
+
+def normal(out):
+    """Return scipy's distribution of each column."""
+    loc, raw = out.numpy()[:, ::2], out.numpy()[:, 1::2]
+    return scipy.stats.norm(loc, softplus(raw) + 0.01)
+
+
+def test_an_interval_has_the_mean_density_of_the_normal():
+    x, out = ordinal_case()
+    middle, width = x.numpy()[:, ::2], x.numpy()[:, 1::2]
+    reference = normal(out)
+    # in the lower tail, where differences are exact
+    loc, distance = reference.mean(), np.abs(middle - reference.mean())
+    mass = reference.cdf(loc - distance + width / 2) - reference.cdf(loc - distance - width / 2)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        wanted = np.where(width > 0, np.log(mass / width), reference.logpdf(middle))
+    np.testing.assert_allclose(Ordinal().log_prob(x, out), wanted, rtol=1e-6, atol=1e-6)
+
+
+def test_the_gradient_of_an_interval_is_that_of_autograd():
+    x, out = ordinal_case()
+    (wanted,) = Likelihood.grads(Ordinal(), x, out)
+    torch.testing.assert_close(Ordinal().grads(x, out)[0], wanted)
+
+
+def test_drawn_points_are_those_of_the_normal():
+    _, out = ordinal_case(1)
+    out = out.expand(DRAWS, 6)
+    drawn = Ordinal().sample(out, torch.Generator().manual_seed(0)).numpy()
+    assert (drawn[:, 1::2] == 0).all()
+    reference = normal(out[:1])
+    for j in range(3):
+        cdf = scipy.stats.norm(*(arg[0, j] for arg in reference.args)).cdf
+        assert scipy.stats.kstest(drawn[:, 2 * j], cdf).statistic < 2 / np.sqrt(DRAWS)
+    np.testing.assert_array_equal(Ordinal().mean(out)[0, ::2], out[0, ::2])
+
+
+def test_ordinal_training_starts_at_the_mean_with_unit_variance():
+    mean = torch.tensor([0.3, 1.0, -2.0, 0.5], dtype=torch.float64)
+    (out,) = Ordinal().params_for_mean(mean)
+    reference = normal(out[None])
+    np.testing.assert_allclose(reference.mean()[0], mean[::2])
+    np.testing.assert_allclose(reference.var(), 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_far_intervals_have_a_finite_log_prob(dtype):
+    for middle, width, loc, raw in itertools.product(
+        (-1e6, 1e6), (0, 1e-9, 1e4), (0, 1e4), (-1e4, 1e4)
+    ):
+        x = torch.tensor([[middle, width]], dtype=dtype)
+        out = torch.tensor([[loc, raw]], dtype=dtype)
+        for result in (Ordinal().log_prob(x, out), *Ordinal().grads(x, out)):
+            assert torch.isfinite(result).all()

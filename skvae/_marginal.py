@@ -1,0 +1,174 @@
+"""A column of numbers <-> intervals of normal scores, where grids and spikes are no points."""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import ndtri
+
+# Rows between two knots of the map, and most knots where no value occurs often.
+ROWS_A_KNOT, MANY_KNOTS = 30, 1000
+# A value on a grid has its own piece of the map from this many rows. One off a grid is a spike
+# from this many, if they are this share of the rows.
+ROWS_OF_A_HEAP, SHARE_OF_A_SPIKE = 10, 0.02
+# Rows that are granted to a gap between two values, so that what lies in it is not impossible.
+ROWS_OF_A_GAP = 0.05
+# Steps of the grids that are looked for.
+STEPS = [digit * 10.0**power for power in range(3, -5, -1) for digit in (1, 0.5)]
+
+
+class Marginal(NamedTuple):
+    """What maps a column to intervals of normal scores, and back; all of it is arrays.
+
+    A value on a grid stands for the cell around it, one step wide: an integer for half a unit to
+    either side. A spike, a value off a grid that many rows have, stands for its share of the
+    distribution. Any other value is a point, an interval of no width.
+
+    grid : (step, lowest, highest value); step is zero for values on no grid.
+    knots : (x, scores), between which the map is linear; x does not move at a spike.
+    spikes : (values, scores below them, scores above).
+    """
+
+    grid: np.ndarray
+    knots: np.ndarray
+    spikes: np.ndarray
+
+    @classmethod
+    def fit(cls, x, weights=None):
+        """Learn the map of a column from its known values."""
+        weights = np.ones(len(x)) if weights is None else weights
+        known = ~np.isnan(x) & (weights > 0)
+        if not known.any():
+            return cls(np.zeros(3), np.array([[-1.0, 1.0], [-1.0, 1.0]]), np.empty((3, 0)))
+        weights = weights[known] / weights[known].mean()
+        values, inverse = np.unique(x[known].astype(np.float64), return_inverse=True)
+        rows = np.bincount(inverse, weights=weights)
+        step = _step(values, np.finfo(x.dtype).eps)
+        enough = ROWS_OF_A_HEAP if step else max(ROWS_OF_A_HEAP, SHARE_OF_A_SPIKE * rows.sum())
+        is_heavy = rows >= enough
+        edges, levels = _edges(values, rows, is_heavy, step)
+        knots = _with_tails(edges, _scores(levels, rows.sum()), step)
+        grid = np.array([step, values[0], values[-1]])
+        return cls(grid, knots, np.empty((3, 0)) if step else _spikes(values[is_heavy], knots))
+
+    def forward(self, x):
+        """Return the middle and the width of the interval of each value, float64."""
+        low, high, _ = self._interval(x)
+        return (low + high) / 2, high - low
+
+    def backward(self, scores):
+        """Return the value at each score, on the grid and in the range that was seen."""
+        step, lowest, highest = self.grid
+        return np.clip(_rounded(along(scores, *self.knots[::-1]), step), lowest, highest)
+
+    def log_slope(self, x):
+        """Return the logarithm of the width of an interval over that of its cell.
+
+        For a point it is that of the slope; a spike is a cell of width one, its density is a
+        probability. Zero where a value is missing.
+        """
+        low, high, is_spike = self._interval(x)
+        steepness = slope(x.astype(np.float64), *self.knots)
+        width = high - low
+        if self.grid[0]:
+            # Far from all knots, the difference is lost to rounding.
+            exact = width > 1e-6 * np.abs(low)
+            steepness = np.where(exact, width / self.grid[0], steepness)
+        return np.where(np.isnan(x), 0, np.log(np.where(is_spike, width, steepness)))
+
+    def _interval(self, x):
+        """Return the ends of the interval of each value, and whether it is a spike."""
+        half, number = self.grid[0] / 2, x.astype(np.float64)
+        low, high = (along(number + shift, *self.knots) for shift in (-half, half))
+        is_spike = np.zeros(len(x), dtype=bool)
+        for value, below, above in self.spikes.T:
+            here = x == x.dtype.type(value)
+            low, high = np.where(here, below, low), np.where(here, above, high)
+            is_spike |= here
+        return low, high, is_spike
+
+
+def _step(values, eps):
+    """Return the widest step of which all values are multiples, zero if there is none."""
+    largest = np.abs(values).max()
+    for step in STEPS:
+        if largest * eps > 1e-3 * step:
+            return 0.0
+        if np.abs(values / step - np.rint(values / step)).max() <= 1e-9 + 4 * eps * largest / step:
+            return step
+    return 0.0
+
+
+def _rounded(x, step):
+    """Return multiples of the step; of a fraction the floats that a reader of decimals makes."""
+    if not step:
+        return x
+    return np.rint(x / step) * step if step >= 1 else np.rint(x / step) / np.rint(1 / step)
+
+
+def _edges(values, rows, is_heavy, step):
+    """Return places on the axis, ascending, and how many rows lie below each."""
+    above, half = np.cumsum(rows), step / 2
+    below, n_rows = above - rows, above[-1]
+    per_knot = max(n_rows / MANY_KNOTS, min(ROWS_A_KNOT, n_rows / 10))
+    part = np.floor(above / per_knot)
+    is_knot = ~is_heavy & (np.diff(part, prepend=0) > 0)
+    is_knot[-1] |= ~is_heavy[-1]
+    # A light value off a grid has half of its rows on either side.
+    middle = above if step else (below + above) / 2
+    found = np.hstack(
+        [
+            [values[is_heavy] - half, below[is_heavy]],
+            [values[is_heavy] + half, above[is_heavy]],
+            [values[is_knot] + half, middle[is_knot]],
+            [[values[0] - half], [0.0 if step or is_heavy[0] else middle[0]]],
+        ]
+    )
+    edges, levels = found[:, np.lexsort(found[::-1])]
+    is_new = np.r_[True, (np.diff(edges) > 1e-3 * step) | (np.diff(levels) > 1e-9)]
+    return edges[is_new], levels[is_new]
+
+
+def _scores(levels, n_rows):
+    """Return normal scores of counts of rows, strictly ascending.
+
+    What lies beyond all rows has the probability of half a row on each side.
+    """
+    levels = levels + ROWS_OF_A_GAP * np.arange(len(levels))
+    share = (
+        (levels - levels[0]) / (levels[-1] - levels[0]) if len(levels) > 1 else levels * 0 + 0.5
+    )
+    outside = min(0.5 / n_rows, 0.25)
+    return ndtri(outside + (1 - 2 * outside) * share)
+
+
+def _with_tails(x, z, step):
+    """Add a knot on either side, on a line of the slope between the middle and the end."""
+    middle = np.interp(0, z, x)
+    usual = (x[-1] - x[0]) / max(z[-1] - z[0], 1.0) or step or 1.0
+    low = (middle - x[0]) / max(-z[0], 1e-9) or usual
+    high = (x[-1] - middle) / max(z[-1], 1e-9) or usual
+    return np.array([[x[0] - low, *x, x[-1] + high], [z[0] - 1, *z, z[-1] + 1]])
+
+
+def _spikes(values, knots):
+    """Return the values and the scores on either side of each."""
+    x, scores = knots
+    ends = [scores[np.searchsorted(x, values, side=s) - (s == "right")] for s in ("left", "right")]
+    return np.array([values, *ends])
+
+
+def _segment(values, x):
+    """Return the index of the knot to the left of each value, the outermost segments unbounded."""
+    return np.clip(np.searchsorted(x, values, side="right") - 1, 0, len(x) - 2)
+
+
+def slope(values, x, z):
+    """Return the slope of these lines at each value."""
+    left = _segment(values, x)
+    return (z[left + 1] - z[left]) / (x[left + 1] - x[left])
+
+
+def along(values, x, z):
+    """Map values from x to z along straight lines, the first and last of them unbounded."""
+    left = _segment(values, x)
+    return z[left] + (values - x[left]) * slope(values, x, z)

@@ -1,0 +1,229 @@
+"""Columns as intervals of normal scores: exact on grids, at spikes, and between."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import kstest, norm
+
+from skvae import VAETransformer
+from skvae._marginal import Marginal
+
+N = 3000
+
+
+def columns():
+    rng = np.random.default_rng(0)
+    money = rng.gamma(2, 1000, N)
+    return {
+        "real": rng.normal(5, 2, N),
+        "skewed": rng.lognormal(0, 2, N),
+        "whole": rng.poisson(30, N).astype(float),
+        "few": rng.integers(1, 5, N).astype(float),
+        "eighths": rng.integers(0, 9, N) / 8,
+        "decimals": rng.binomial(40, 0.4, N) / 200,
+        "hundreds": 100.0 * rng.integers(3, 900, N),
+        "spike below": np.where(rng.random(N) < 0.4, 0, money),
+        "spike inside": np.where(rng.random(N) < 0.3, 1234.5678, money),
+        "spike and grid": np.where(rng.random(N) < 0.9, 0, rng.choice([594.0, 7298, 15024], N)),
+        "constant": np.full(N, 1 / 3),
+        "constant whole": np.full(N, 7.0),
+        "one row": np.array([2.5]),
+        "two rows": np.array([1.0, 2.25]),
+    }
+
+
+@pytest.fixture(params=columns())
+def column(request):
+    return columns()[request.param]
+
+
+def normal_draws(n=20_000):
+    return norm.ppf((np.arange(n) + 0.5) / n)
+
+
+def test_backward_undoes_forward_exactly_on_grids_and_at_spikes(column):
+    marginal = Marginal.fit(column)
+    middle, width = marginal.forward(column)
+    back = marginal.backward(middle)
+    np.testing.assert_allclose(back, column, rtol=1e-9, atol=1e-9)
+    np.testing.assert_array_equal(back[width > 0], column[width > 0])
+
+
+def test_normal_scores_become_values_as_often_as_they_occur(column):
+    drawn, values = Marginal.fit(column).backward(normal_draws()), np.sort(column)
+    places = np.unique(np.r_[drawn, values])
+    shares = [np.searchsorted(np.sort(x), places, side="right") / len(x) for x in (drawn, values)]
+    # within what is between two knots, or the share of a value that is one of few rows
+    assert np.abs(shares[0] - shares[1]).max() < 0.02 + 0.5 / len(column)
+
+
+def test_intervals_of_values_have_their_share_of_the_normal(column):
+    marginal = Marginal.fit(column)
+    values, counts = np.unique(column, return_counts=True)
+    heavy = counts > 0.02 * len(column) + 10
+    middle, width = marginal.forward(values[heavy])
+    shares = norm.cdf(middle + width / 2) - norm.cdf(middle - width / 2)
+    np.testing.assert_allclose(shares, counts[heavy] / len(column), rtol=0.05)
+
+
+def test_values_come_out_on_their_grid_and_within_their_range(column):
+    marginal = Marginal.fit(column)
+    drawn = marginal.backward(np.linspace(-9, 9, 5001))
+    assert (np.diff(drawn) >= 0).all()
+    assert drawn.min() >= column.min()
+    assert drawn.max() <= column.max()
+    step = marginal.grid[0]
+    if step:
+        np.testing.assert_allclose(drawn / step, np.rint(drawn / step), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "step"),
+    [("real", 0), ("whole", 1), ("decimals", 0.005), ("eighths", 0.005), ("spike below", 0)],
+)
+def test_the_grid_is_found(name, step):
+    assert Marginal.fit(columns()[name]).grid[0] == step
+
+
+def test_cells_of_whole_numbers_touch():
+    marginal = Marginal.fit(columns()["whole"])
+    middle, width = marginal.forward(np.arange(-50.0, 150))
+    np.testing.assert_allclose((middle + width / 2)[:-1], (middle - width / 2)[1:], atol=1e-12)
+
+
+def test_the_slope_is_that_of_finite_differences_beside_spikes():
+    marginal = Marginal.fit(columns()["spike inside"])
+    points, step = np.linspace(-500, 20_000, 501), 1e-4
+    ends = [marginal.forward(points + shift)[0] for shift in (-step, step)]
+    exact = np.abs(np.log((ends[1] - ends[0]) / (2 * step)) - marginal.log_slope(points)) < 1e-5
+    assert exact.mean() > 0.98
+
+
+def test_far_values_have_a_finite_slope(column):
+    marginal, far = Marginal.fit(column), np.array([-1e15, -1e6, 1e6, 1e15])
+    assert np.isfinite(marginal.log_slope(far)).all()
+    assert all(np.isfinite(part).all() for part in marginal.forward(far))
+
+
+def test_missing_values_stay_missing_and_leave_no_trace():
+    x = columns()["spike below"]
+    gaps = np.r_[x, np.full(50, np.nan)]
+    marginal = Marginal.fit(gaps)
+    for part, alone in zip(marginal, Marginal.fit(x), strict=True):
+        np.testing.assert_array_equal(part, alone)
+    assert np.isnan(marginal.forward(gaps)[0][-50:]).all()
+    assert (marginal.log_slope(gaps)[-50:] == 0).all()
+    assert np.isnan(Marginal.fit(np.full(3, np.nan)).backward(np.array([np.nan]))).all()
+
+
+def test_weights_count_as_repetitions():
+    x, weights = columns()["whole"][:300], np.arange(300) % 3
+    weighted = Marginal.fit(x, weights.astype(float))
+    repeated = Marginal.fit(np.repeat(x, weights))
+    # but for the tails and the heaps, which go by the number of rows
+    inner = np.abs(x - 30) < 8
+    np.testing.assert_allclose(weighted.forward(x[inner]), repeated.forward(x[inner]), atol=0.1)
+
+
+# ------------------------------------------------------------------------------ in a model
+
+
+def table(n=2000):
+    rng = np.random.default_rng(1)
+    flag = rng.random(n) < 0.5
+    return pd.DataFrame(
+        {
+            "count": rng.poisson(np.where(flag, 1, 4)),
+            "balance": np.where(flag & (rng.random(n) < 0.8), 0, rng.gamma(4, 10, n)),
+            "flag": np.where(flag, "yes", "no"),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    vae = VAETransformer(
+        2,
+        hidden_layer_sizes=(32,),
+        max_iter=60,
+        learning_rate=5e-3,
+        n_draws=512,
+        random_state=0,
+    )
+    frame = table()
+    return vae.fit(frame), frame
+
+
+def test_the_density_has_probability_one_over_counts_a_spike_and_reals(fitted):
+    vae, frame = fitted
+    counts, flags = np.arange(-5, 40), ["no", "yes"]
+    reals = np.linspace(-40.03, 250, 1500)  # not at the spike
+    area = reals[1] - reals[0]
+    balance = np.r_[0.0, reals]
+    weight = np.r_[1.0, np.full(len(reals), area)]
+    total = 0.0
+    for flag in flags:
+        for count in counts:
+            rows = pd.DataFrame({"count": count, "balance": balance, "flag": flag})
+            total += weight @ np.exp(vae.score_samples(rows.astype(frame.dtypes.to_dict())))
+    assert total == pytest.approx(1, abs=0.02)
+
+
+def test_samples_have_the_marginals_of_the_table(fitted):
+    vae, frame = fitted
+    drawn = vae.sample(5000, random_state=0)
+    assert (drawn.dtypes == frame.dtypes).all()
+    for name in ("count", "balance"):
+        # sampling error of the table, and 0.03 for the model
+        limit = 1.36 * np.sqrt(1 / 2000 + 1 / 5000) + 0.03
+        assert kstest(drawn[name], frame[name]).statistic < limit
+        assert drawn[name].between(frame[name].min(), frame[name].max()).all()
+    assert (drawn["balance"] == 0).mean() == pytest.approx(
+        (frame["balance"] == 0).mean(), abs=0.05
+    )
+
+
+def test_the_spike_goes_with_its_flag(fitted):
+    vae, _ = fitted
+    for flag, share in [("yes", 0.8), ("no", 0.0)]:
+        drawn = vae.sample(2000, random_state=0, conditions={"flag": flag})
+        assert (drawn["balance"] == 0).mean() == pytest.approx(share, abs=0.15)
+
+
+def test_a_condition_at_the_spike_is_kept(fitted):
+    drawn = fitted[0].sample(500, random_state=0, conditions={"balance": 0.0})
+    assert (drawn["balance"] == 0).all()
+    assert (drawn["flag"] == "yes").mean() > 0.8
+
+
+def test_gaps_are_filled_and_known_cells_are_as_they_were(fitted):
+    vae, frame = fitted
+    gaps = frame.astype({"count": float})[:200].copy()
+    gaps.loc[::3, "balance"] = np.nan
+    filled = vae.impute(gaps)
+    assert not filled.isna().any().any()
+    known = gaps["balance"].notna()
+    np.testing.assert_array_equal(filled.loc[known, "balance"], gaps.loc[known, "balance"])
+    np.testing.assert_array_equal(filled["count"], gaps["count"])
+
+
+def test_an_array_may_have_ordinal_columns_too():
+    frame = table().drop(columns="flag")
+    X = frame.to_numpy(float)
+    parameters = {"hidden_layer_sizes": (16,), "max_iter": 5, "random_state": 0}
+    of_array = VAETransformer(2, likelihood="ordinal", **parameters).fit(X)
+    of_frame = VAETransformer(2, likelihood="ordinal", **parameters).fit(frame)
+    np.testing.assert_allclose(of_array.score_samples(X), of_frame.score_samples(frame))
+    np.testing.assert_allclose(of_array.sample(20), of_frame.sample(20).to_numpy())
+
+
+def test_scores_do_not_depend_on_a_monotone_change_of_units():
+    frame = table()
+    parameters = {"hidden_layer_sizes": (16,), "max_iter": 5, "random_state": 0}
+    scores = [
+        VAETransformer(2, **parameters).fit(way).score_samples(way)
+        for way in (frame, frame.assign(balance=frame["balance"] * 8))
+    ]
+    # the log-Jacobian of the change: that of numbers, not of the probability of the spike
+    shift = np.where(frame["balance"] == 0, 0, np.log(8))
+    np.testing.assert_allclose(scores[0], scores[1] + shift, atol=1e-3)
