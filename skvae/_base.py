@@ -340,7 +340,8 @@ class BaseAutoencoder(
         }
         if history.validation_losses:
             scores = [-loss for loss in history.validation_losses]
-            attributes |= {"validation_scores_": scores, "best_validation_score_": max(scores)}
+            best = max(*scores, -history.at_start)
+            attributes |= {"validation_scores_": scores, "best_validation_score_": best}
         return attributes
 
     def _set_offset(self, X, weights, n_steps, seed):

@@ -131,6 +131,27 @@ class Columns:
         parts = [block.likelihood.params_for_mean(mean[block.cells]) for block in self.blocks]
         return torch.cat([param for params in parts for param in params])
 
+    @property
+    def has_means(self) -> bool:
+        """Whether some outputs are the means of cells."""
+        return any(block.likelihood.starts_with_mean for block in self.blocks)
+
+    def only_means(self, of_cells: Tensor) -> Tensor:
+        """Return numbers of cells, (n_cells, ...), zero where no output is the mean of a cell."""
+        parts = [of_cells[b.cells] * float(b.likelihood.starts_with_mean) for b in self.blocks]
+        return torch.cat(parts)
+
+    def slopes(self, of_means: Tensor) -> Tensor:
+        """Return slopes of the outputs, (n_outputs, ...), from those of the means of cells.
+
+        Zero where an output is not such a mean.
+        """
+        of_means, parts = self.only_means(of_means), []
+        for block in self.blocks:
+            own = of_means[block.cells]
+            parts += [own, *[torch.zeros_like(own)] * (block.likelihood.n_params - 1)]
+        return torch.cat(parts)
+
     def statistics(
         self, x: Tensor, out: Tensor, shared: Tensor
     ) -> Iterator[tuple[slice, int, Tensor]]:
