@@ -132,21 +132,13 @@ class Columns:
         return torch.cat([param for params in parts for param in params])
 
     @property
-    def has_means(self) -> bool:
-        """Whether some outputs are the means of cells."""
-        return any(block.likelihood.starts_with_mean for block in self.blocks)
-
-    def only_means(self, of_cells: Tensor) -> Tensor:
-        """Return numbers of cells, (n_cells, ...), zero where no output is the mean of a cell."""
-        parts = [of_cells[b.cells] * float(b.likelihood.starts_with_mean) for b in self.blocks]
-        return torch.cat(parts)
+    def are_means(self) -> bool:
+        """Whether the first output for each cell is its mean."""
+        return all(block.likelihood.starts_with_mean for block in self.blocks)
 
     def slopes(self, of_means: Tensor) -> Tensor:
-        """Return slopes of the outputs, (n_outputs, ...), from those of the means of cells.
-
-        Zero where an output is not such a mean.
-        """
-        of_means, parts = self.only_means(of_means), []
+        """Return slopes of the outputs, (n_outputs, ...), from those of means: zero for others."""
+        parts = []
         for block in self.blocks:
             own = of_means[block.cells]
             parts += [own, *[torch.zeros_like(own)] * (block.likelihood.n_params - 1)]

@@ -178,9 +178,9 @@ class LatentModel(nn.Module):
         """Let the networks start as the PCA of (weighted) rows, with codes of unit variance.
 
         Where held-out rows tell what is best, training can then only improve on PCA. Outputs that
-        are not means, as logits, start without a slope.
+        are not means, as scales, start without a slope.
         """
-        cells = self.see(x).input[:, : self.columns.n_cells]
+        cells = self.see(x).input[:, : self.columns.n_cells].double()
         share = torch.ones_like(cells[:, :1]) if weight is None or not weight.any() else weight
         share = share / share.sum()
         center = (cells * share).sum(0)
@@ -380,8 +380,9 @@ class Autoencoder(LatentModel):
                 "more than one parameter, or cells are missing; use tied=False."
             )
         sizes = [*hidden_layer_sizes, n_components]
-        # Where hidden layers are tied, their gradients at a PCA are zero.
-        skip = self.columns.has_means and not (tied and hidden_layer_sizes)
+        # Where hidden layers are tied, their gradients at a PCA are zero. In a mixed table, an odd
+        # level would move the code along the skip, and spoil numbers that are as usual.
+        skip = self.columns.are_means and not (tied and hidden_layer_sizes)
         self.starts_linear = skip
         self.encoder = MLP([self.n_inputs, *sizes], activation, None, skip)
         sizes = [*sizes[::-1], n_outputs]
@@ -404,7 +405,7 @@ class Autoencoder(LatentModel):
         # be no PCA, nor has it much to learn by heart.
         if self.noise == "auto" and not self.masks and self.encoder.skip is not None:
             scale = NOISE_SHARE * torch.linalg.vector_norm(residual, dim=0)
-            self._set_noise(self.columns.only_means(scale))
+            self._set_noise(scale)
 
     def _set_noise(self, scale: Tensor) -> None:
         self.noise_scale.copy_(scale)

@@ -98,12 +98,11 @@ def test_the_principal_axes_are_those_of_pca(shape):
     np.testing.assert_allclose(axes.T @ axes, np.eye(4), atol=1e-8)
 
 
-def test_likelihoods_with_a_link_start_without_a_slope():
-    columns = Columns((("gaussian", 2), ("bernoulli", 1), ("student_t", 1)))
-    slopes = columns.slopes(torch.ones(4, 2))
-    np.testing.assert_array_equal(slopes[:, 0], [1, 1, 0, 1])
-    two = Columns((("heteroscedastic_gaussian", 2),)).slopes(torch.ones(2, 3))
-    np.testing.assert_array_equal(two[:, 0], [1, 1, 0, 0])
+def test_only_means_have_a_slope():
+    columns = Columns((("gaussian", 1), ("heteroscedastic_gaussian", 2)))
+    np.testing.assert_array_equal(columns.slopes(torch.ones(3, 2))[:, 0], [1, 1, 1, 0, 0])
+    assert columns.are_means
+    assert not Columns((("gaussian", 2), ("bernoulli", 1))).are_means
 
 
 def test_where_no_output_is_a_mean_there_is_no_skip():
@@ -149,14 +148,14 @@ def test_new_rows_are_restored_about_as_well_as_by_pca_or_better(load, n_compone
     errors = [
         ((X_new - m.inverse_transform(m.transform(X_new))) ** 2).mean() for m in (model, pca)
     ]
-    assert errors[0] < 1.02 * errors[1]
+    assert errors[0] < 1.1 * errors[1]
 
 
 def test_where_nothing_is_gained_the_start_is_kept():
     X = make_rows(200, 6)  # linear: PCA is the best there is
     options = {"activation": "identity", "noise": 0.0, "latent_density": None}
     at_start = quick(AutoencoderTransformer, max_iter=1, learning_rate=1e-12, **options).fit(X)
-    trained = quick(AutoencoderTransformer, max_iter=50, learning_rate=0.1, **options).fit(X)
+    trained = quick(AutoencoderTransformer, max_iter=3, learning_rate=0.1, **options).fit(X)
     assert max(trained.validation_scores_) < at_start.best_validation_score_
     np.testing.assert_allclose(trained.transform(X), at_start.transform(X), atol=1e-4)
     assert trained.best_validation_score_ == pytest.approx(at_start.best_validation_score_)
