@@ -56,9 +56,9 @@ class AutoencoderTransformer(BaseAutoencoder):
     noise : float or "auto", default="auto"
         Standard deviation, in working units, of normal noise added to the encoder's input in
         training (denoising autoencoder), so that it does not learn rows by heart. "auto" goes by
-        the column: 0.4 times the error of a PCA with `n_components`; 0 for columns of flags,
-        counts and levels, where training rows have missing cells, with `tied`, and without hidden
-        layers.
+        the column: 0.4 times the error of a PCA with `n_components`; 0 where some columns are
+        flags, counts or levels, where training rows have missing cells, with `tied`, and without
+        hidden layers.
     tied : bool, default=False
         Whether the decoder's weights are the encoder's, transposed. Not where training rows have
         missing cells, nor with likelihoods of several parameters.
@@ -74,7 +74,8 @@ class AutoencoderTransformer(BaseAutoencoder):
     batch_size : int or "auto", default="auto"
         Rows in a training step. "auto" is a sixteenth of the rows, 32 to 256.
     max_iter : int or "auto", default="auto"
-        Epochs. "auto" is what makes about 4,000 steps, at least 20 and at most 1,000.
+        Epochs. "auto" is what makes about 4,000 steps (more beyond 10,000 rows, as their square
+        root), at least 20 and at most 1,000.
     early_stopping : bool, default=True
         Whether to hold out rows, keep the weights that are best on them, and stop when
         `n_iter_no_change` epochs brought no progress. If False, all rows train, the training
@@ -160,6 +161,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         ),
     }
     _model_class = Autoencoder
+    _least_width = 256
 
     def __init__(
         self,
@@ -213,6 +215,9 @@ class AutoencoderTransformer(BaseAutoencoder):
     def _model_parameters(self):
         noise = self.noise if isinstance(self.noise, str) else float(self.noise)
         return {"noise": noise, "tied": bool(self.tied)}
+
+    def _n_steps(self, n_samples):
+        return _defaults.n_steps_by_rows(n_samples)
 
     def _training_parameters(self):
         return {"warmup": 0.0}

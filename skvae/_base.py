@@ -128,12 +128,17 @@ class BaseAutoencoder(
     )
     _rules = RULES
     _model_class = None
+    _least_width = 128  # of the first hidden layer, if "auto"
 
     # ------------------------------------------------------------------ what a subclass says
 
     def _model_parameters(self):
         """Return the arguments of the model class that only this estimator has."""
         raise NotImplementedError
+
+    def _n_steps(self, n_samples):
+        """Return how many steps of training "auto" is."""
+        return _defaults.N_STEPS
 
     def _training_parameters(self):
         """Return the share of training in which the KL term is warmed up."""
@@ -269,7 +274,9 @@ class BaseAutoencoder(
     def _model_config(self, X, blocks):
         """Return the arguments of the model class, "auto" resolved."""
         n_features = X.shape[1]
-        hidden = _resolved(self.hidden_layer_sizes, _defaults.hidden_layer_sizes, n_features)
+        hidden = _resolved(
+            self.hidden_layer_sizes, _defaults.hidden_layer_sizes, n_features, self._least_width
+        )
         n_components = _resolved(self.n_components, _defaults.n_components, n_features)
         return {
             "blocks": tuple(block.spec for block in blocks),
@@ -315,7 +322,10 @@ class BaseAutoencoder(
         """Return the numbers of training, "auto" resolved."""
         batch_size = _resolved(self.batch_size, _defaults.batch_size, n_samples)
         batch_size = int(min(batch_size, n_samples))
-        max_iter = int(_resolved(self.max_iter, _defaults.max_iter, n_samples, batch_size))
+        n_steps = self._n_steps(n_samples)
+        max_iter = int(
+            _resolved(self.max_iter, _defaults.max_iter, n_samples, batch_size, n_steps)
+        )
         patience = _resolved(self.n_iter_no_change, _defaults.n_iter_no_change, max_iter)
         return Plan(
             max_iter=max_iter,
