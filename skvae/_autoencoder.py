@@ -5,7 +5,7 @@ from numbers import Real
 import numpy as np
 
 from . import _defaults, _latent
-from ._base import RULES, BaseAutoencoder
+from ._base import AUTO, RULES, BaseAutoencoder
 from ._models import Autoencoder
 from ._validation import Having, Interval, Options
 
@@ -54,9 +54,12 @@ class AutoencoderTransformer(BaseAutoencoder):
         the rows: to unit spread of the others); by their quantiles to a normal distribution (a
         piecewise linear map); not at all. Flags, counts and levels are taken as they are. The
         log-Jacobian of the map is part of the score, so scores are in the units of X.
-    noise : float, default=0.0
+    noise : float or "auto", default="auto"
         Standard deviation, in working units, of normal noise added to the encoder's input in
-        training (denoising autoencoder).
+        training (denoising autoencoder), so that it does not learn rows by heart. "auto" goes by
+        the column: 0.4 times the error of a PCA with `n_components`; 0 where some columns are
+        flags, counts or levels, where training rows have missing cells, with `tied`, and without
+        hidden layers.
     tied : bool, default=False
         Whether the decoder's weights are the encoder's, transposed. Not where training rows have
         missing cells, nor with likelihoods of several parameters.
@@ -72,7 +75,8 @@ class AutoencoderTransformer(BaseAutoencoder):
     batch_size : int or "auto", default="auto"
         Rows in a training step. "auto" is a sixteenth of the rows, 32 to 256.
     max_iter : int or "auto", default="auto"
-        Epochs. "auto" is what makes about 4,000 steps, at least 20 and at most 1,000.
+        Epochs. "auto" is what makes about 4,000 steps (more beyond 10,000 rows, as their square
+        root), at least 20 and at most 1,000.
     early_stopping : bool, default=True
         Whether to hold out rows, keep the weights that are best on them, and stop when
         `n_iter_no_change` epochs brought no progress. If False, all rows train, the training
@@ -116,7 +120,7 @@ class AutoencoderTransformer(BaseAutoencoder):
     validation_scores_ : list of float or None
         Minus the mean loss of the held-out rows, by epoch; None if none were held out.
     best_validation_score_ : float or None
-        The highest of them.
+        The highest of them, or that of the PCA that training starts from, if no epoch is better.
     n_features_in_ : int
         Number of features seen in `fit`.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -150,7 +154,7 @@ class AutoencoderTransformer(BaseAutoencoder):
     """
 
     _rules = RULES | {
-        "noise": (Interval(Real, 0, np.inf),),
+        "noise": (Interval(Real, 0, np.inf), AUTO),
         "tied": (Options((True, False)),),
         "latent_density": (
             Options(("gaussian_mixture", None)),
@@ -158,6 +162,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         ),
     }
     _model_class = Autoencoder
+    _least_width = 256
 
     def __init__(
         self,
@@ -167,7 +172,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         activation="silu",
         likelihood="auto",
         scaling="standard",
-        noise=0.0,
+        noise="auto",
         tied=False,
         latent_density="gaussian_mixture",
         learning_rate=4e-3,
@@ -209,7 +214,11 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.warm_start = warm_start
 
     def _model_parameters(self):
-        return {"noise": float(self.noise), "tied": bool(self.tied)}
+        noise = self.noise if isinstance(self.noise, str) else float(self.noise)
+        return {"noise": noise, "tied": bool(self.tied)}
+
+    def _n_steps(self, n_samples):
+        return _defaults.n_steps_by_rows(n_samples)
 
     def _training_parameters(self):
         return {"warmup": 0.0}

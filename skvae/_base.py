@@ -122,12 +122,17 @@ class BaseAutoencoder(
     _rules = RULES
     _model_class = None
     _likelihood_beside_levels = "gaussian"  # that of numbers in a mixed data frame
+    _least_width = 128  # of the first hidden layer, if "auto"
 
     # ------------------------------------------------------------------ what a subclass says
 
     def _model_parameters(self):
         """Return the arguments of the model class that only this estimator has."""
         raise NotImplementedError
+
+    def _n_steps(self, n_samples):
+        """Return how many steps of training "auto" is."""
+        return _defaults.N_STEPS
 
     def _training_parameters(self):
         """Return the share of training in which the KL term is warmed up."""
@@ -266,6 +271,7 @@ class BaseAutoencoder(
             self.hidden_layer_sizes,
             _defaults.hidden_layer_sizes,
             *X.shape,
+            self._least_width,
             _blocks.are_discrete(blocks),
         )
         n_components = _resolved(self.n_components, _defaults.n_components, X.shape[1])
@@ -314,7 +320,10 @@ class BaseAutoencoder(
         """Return the numbers of training, "auto" resolved."""
         batch_size = _resolved(self.batch_size, _defaults.batch_size, n_samples)
         batch_size = int(min(batch_size, n_samples))
-        max_iter = int(_resolved(self.max_iter, _defaults.max_iter, n_samples, batch_size))
+        n_steps = self._n_steps(n_samples)
+        max_iter = int(
+            _resolved(self.max_iter, _defaults.max_iter, n_samples, batch_size, n_steps)
+        )
         patience = _resolved(self.n_iter_no_change, _defaults.n_iter_no_change, max_iter)
         return Plan(
             max_iter=max_iter,
@@ -339,7 +348,8 @@ class BaseAutoencoder(
         }
         if history.validation_losses:
             scores = [-loss for loss in history.validation_losses]
-            attributes |= {"validation_scores_": scores, "best_validation_score_": max(scores)}
+            best = max(*scores, -history.at_start)
+            attributes |= {"validation_scores_": scores, "best_validation_score_": best}
         return attributes
 
     def _set_offset(self, X, weights, n_steps, seed):

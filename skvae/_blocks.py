@@ -50,7 +50,9 @@ def is_binary(X):
 def have_shares(X, blocks):
     """Tell whether a column of flags has values between zero and one."""
     numbers = [block for block in blocks if block.levels is None]
-    flags = [list(block.columns) for block in numbers if _engine.describe(block.likelihood).redraws]
+    flags = [
+        list(block.columns) for block in numbers if _engine.describe(block.likelihood).redraws
+    ]
     return any(not is_binary(X if len(c) == X.shape[1] else X[:, c]) for c in flags)
 
 

@@ -139,6 +139,19 @@ class Columns:
         parts = [block.likelihood.params_for_mean(mean[block.cells]) for block in self.blocks]
         return torch.cat([param for params in parts for param in params])
 
+    @property
+    def are_means(self) -> bool:
+        """Whether the first output for each cell is its mean."""
+        return all(block.likelihood.starts_with_mean for block in self.blocks)
+
+    def slopes(self, of_means: Tensor) -> Tensor:
+        """Return slopes of the outputs, (n_outputs, ...), from those of means: zero for others."""
+        parts = []
+        for block in self.blocks:
+            own = of_means[block.cells]
+            parts += [own, *[torch.zeros_like(own)] * (block.likelihood.n_params - 1)]
+        return torch.cat(parts)
+
     def statistics(
         self, x: Tensor, out: Tensor, shared: Tensor
     ) -> Iterator[tuple[slice, int, Tensor]]:

@@ -4,6 +4,8 @@ import numpy as np
 
 # Steps of the optimiser after which most tables are learned, and epochs that large ones get.
 N_STEPS = 4_000
+# Rows from which an autoencoder has more steps: it can learn more of them, and seldom by heart.
+ROWS_FOR_MORE = 10_000
 MIN_EPOCHS, MAX_EPOCHS = 20, 1_000
 
 
@@ -17,7 +19,7 @@ def n_components(n_features):
     return int(np.clip(n_features // 2, 2, 16))
 
 
-def hidden_layer_sizes(n_samples, n_features, is_discrete=False):
+def hidden_layer_sizes(n_samples, n_features, least=128, is_discrete=False):
     """Return two layers, about twice and once as wide as the data.
 
     There are none where flags or counts have as many columns as rows: each tells so little of its
@@ -25,7 +27,7 @@ def hidden_layer_sizes(n_samples, n_features, is_discrete=False):
     """
     if is_discrete and n_features >= n_samples:
         return ()
-    width = power_of_two(2 * n_features, 128, 512)
+    width = power_of_two(2 * n_features, least, 512)
     return width, width // 2
 
 
@@ -34,9 +36,14 @@ def batch_size(n_samples):
     return power_of_two(n_samples / 16, 32, 256)
 
 
-def max_iter(n_samples, batch_size):
-    """Return the epochs that make about N_STEPS steps."""
-    return int(np.clip(N_STEPS * batch_size // n_samples, MIN_EPOCHS, MAX_EPOCHS))
+def n_steps_by_rows(n_samples):
+    """Return N_STEPS, or more as the square root of the rows where they are many."""
+    return N_STEPS * max(1.0, n_samples / ROWS_FOR_MORE) ** 0.5
+
+
+def max_iter(n_samples, batch_size, n_steps=N_STEPS):
+    """Return the epochs that make about so many steps."""
+    return int(np.clip(n_steps * batch_size // n_samples, MIN_EPOCHS, MAX_EPOCHS))
 
 
 def n_iter_no_change(max_iter):

@@ -39,6 +39,8 @@ WORK_OF_A_THREAD = 20_000_000
 IN_MEMORY_BYTES = 2**26
 # Rows from which means of features are taken.
 MANY_ROWS = 2_000
+# Rows of the PCA that training starts from, and how many numbers they may hold.
+START_ROWS, START_CELLS = 10_000, 2**22
 # Bytes that the intermediate results of a batch take when a method runs over rows: as many as
 # stay in the cache, but more for a few rows that need much, to a limit.
 CACHED_BYTES, BATCH_BYTES, A_FEW_ROWS = 2**22, 2**25, 128
@@ -222,10 +224,15 @@ def fit(
         where = resolve_device(device, work)
         read = _reader(X, forward, sample_weight, torch_dtype, where)
         rows = _split(X, read, n_held_out, _generator(seeds[1]))
-        mean = _mean(rows.some(MANY_ROWS))
-        on_cpu(lambda: model.initialize(_generator(seeds[0]), mean))
+        mean, generator = _mean(rows.some(MANY_ROWS)), _generator(seeds[0])
+        on_cpu(lambda: model.initialize(generator, mean))
         if start is not None:
             model.start_from(start)
+        elif model.starts_linear:
+            n = max(1, min(START_ROWS, START_CELLS // model.n_inputs))
+            some = _to_cpu(rows.some(n))
+            with torch.no_grad():
+                on_cpu(lambda: model.start_from_rows(*some, mean, generator))
     with _shielded(where), _threads(work):
         model = model.to(where)
         generators = (_generator(seeds[1]), _generator(seeds[2], where))

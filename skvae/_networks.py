@@ -60,6 +60,14 @@ class Layer(NamedTuple):
     bias_grad: Tensor
 
 
+class Skip(NamedTuple):
+    """The same of a linear skip, which has no bias of its own."""
+
+    weight: Tensor
+    transposed: Tensor
+    weight_grad: Tensor
+
+
 def gradient(parameter: Tensor) -> Tensor:
     """Return the memory for the gradient of a parameter, which the optimiser made."""
     assert parameter.grad is not None
@@ -69,12 +77,19 @@ def gradient(parameter: Tensor) -> Tensor:
 class MLP(nn.Module):
     """Linear layers of the given sizes with an activation between them.
 
+    With `skip`, a linear map from input to output is added to what they give. Where the sizes
+    leave no hidden layer there is nothing to skip.
+
     With `tied` weights (those of another perceptron of the reversed sizes, in its order) the
-    layers use their transposes, and only the biases are their own.
+    layers use their transposes, and only the biases are their own. Such have no skip.
     """
 
     def __init__(
-        self, sizes: Sequence[int], activation: str, tied: nn.ParameterList | None = None
+        self,
+        sizes: Sequence[int],
+        activation: str,
+        tied: nn.ParameterList | None = None,
+        skip: bool = False,
     ):
         super().__init__()
         self.activation = ACTIVATIONS[activation]
@@ -85,11 +100,14 @@ class MLP(nn.Module):
         self.weights = tied or nn.ParameterList(
             torch.zeros(n_out, n_in) for n_in, n_out in pairwise(sizes)
         )
+        has_skip = skip and not tied and len(sizes) > 2
+        self.skip = nn.Parameter(torch.zeros(sizes[-1], sizes[0])) if has_skip else None
         # The same objects: reading them from a ParameterList takes longer than a small product.
         weights = list(self.weights)
         self._weights = weights[::-1] if self.is_tied else weights
         self._biases = list(self.biases)
         self._layers: list[Layer] = []
+        self._skip: Skip | None = None
         # By length, and kept: a recorded step goes on reading them.
         self._ones: dict[int, Tensor] = {}
 
@@ -105,12 +123,24 @@ class MLP(nn.Module):
         for weight in [*self.weights][:-1]:
             weight.data.mul_(gain)
 
+    @torch.no_grad()
+    def start_linear(self, linear: Tensor, offset: Tensor) -> None:
+        """Start from a linear map of shape (n_out, n_in), to which the layers add nothing yet."""
+        last = self._matrices()[-1]
+        if self.skip is not None:
+            last.zero_()
+            last = self.skip
+        last.copy_(linear)
+        self._biases[-1].copy_(offset)
+
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., n_in) to (..., n_out)."""
         *inner, last = zip(self._matrices(), self._biases, strict=True)
+        h = x
         for weight, bias in inner:
-            x = self.activation.forward(F.linear(x, weight, bias))
-        return F.linear(x, *last)
+            h = self.activation.forward(F.linear(h, weight, bias))
+        out = F.linear(h, *last)
+        return out if self.skip is None else out + F.linear(x, self.skip)
 
     def bind(self) -> None:
         """Look up where parameters and gradients lie, before `trace`; they must stay there."""
@@ -122,6 +152,9 @@ class MLP(nn.Module):
                 weights, biases, self._matrices(gradient), self._biases, strict=True
             )
         ]
+        if self.skip is not None:
+            weight = self.skip.detach()
+            self._skip = Skip(weight, weight.t(), gradient(self.skip))
         self._ones = {}
 
     def ones(self, n_samples: int) -> Tensor:
@@ -138,12 +171,15 @@ class MLP(nn.Module):
         """
         before, after = [x], [x]
         *inner, last = self._layers
+        skip = self._skip
         for layer in inner:
             before.append(torch.addmm(layer.bias, after[-1], layer.transposed))
             after.append(self.activation.forward(before[-1]))
 
         def backward(grad: Tensor) -> Tensor:
-            ones = self.ones(len(grad))
+            ones, grad_out = self.ones(len(grad)), grad
+            if skip:
+                torch.mm(grad.t(), x, out=skip.weight_grad)
             for i in reversed(range(len(self._layers))):
                 weight, _, _, weight_grad, bias_grad = self._layers[i]
                 grad_t = grad.t()
@@ -156,9 +192,10 @@ class MLP(nn.Module):
                     grad = torch.mm(grad, weight)
                 if i:
                     grad = self.activation.backward(grad, before[i], after[i])
-            return grad
+            return grad.addmm_(grad_out, skip.weight) if skip and to_input else grad
 
-        return torch.addmm(last.bias, after[-1], last.transposed), backward
+        out = torch.addmm(last.bias, after[-1], last.transposed)
+        return out.addmm_(x, skip.transposed) if skip else out, backward
 
     def _matrices(self, of: Callable[[Tensor], Tensor] = lambda weight: weight) -> list[Tensor]:
         """Return a function of each layer's weight, as a matrix of shape (n_out, n_in)."""

@@ -1,6 +1,6 @@
 """The training loop: schedule, early stopping, best weights.
 
-It knows tensors, and of a model only its parameters, `ascend` and `bound`.
+It knows tensors, and of a model only its parameters, `ascend`, `judge`, and how it starts.
 """
 
 from __future__ import annotations
@@ -41,10 +41,14 @@ class Plan:
 
 @dataclass
 class History:
-    """What happened: at the end of each epoch the loss, in nats a row."""
+    """What happened: at the end of each epoch the loss, in nats a row.
+
+    at_start : the loss of held-out rows before, where it is good enough to be kept.
+    """
 
     losses: list[float] = field(default_factory=list)
     validation_losses: list[float] = field(default_factory=list)
+    at_start: float = math.inf
 
 
 class DivergedError(ValueError):
@@ -96,7 +100,7 @@ class Gauge:
         generator = Generator(self.part.x.device).manual_seed(self.seed)
         gain = self.part.x.new_zeros(())
         for x, weight in self.part.split(self.size):
-            bound = self.model.bound(x, generator)
+            bound = self.model.judge(x, generator)
             gain += bound.sum() if weight is None else bound @ weight[:, 0]
         return -gain.item() / len(self.part.x)
 
@@ -167,6 +171,9 @@ def train(
     validation = Gauge(model, rows.held_out, size, seed) if rows.n_held_out else None
     check = DivergenceCheck(training.loss(), plan.learning_rate)
     progress = Progress(optimizer.flat, plan.tol)
+    if validation and model.starts_linear:  # where training starts may be as good as it gets
+        history.at_start = validation.loss()
+        progress.update(history.at_start, keep=True)
     try:
         for epoch in range(plan.max_iter):
             run_epoch(rows, plan, epoch, shuffle, take)

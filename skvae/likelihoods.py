@@ -58,6 +58,9 @@ class Likelihood:
     n_updates : int
         How often the shared vectors are set to the means of `shared_statistics` until they are
         the most likely ones: more than once where the statistics depend on them.
+    starts_with_mean : bool
+        Whether the first of its parameters is the mean itself, with no link between. An
+        autoencoder then starts from a PCA of these columns.
     needs_levels : bool
         Whether it is built with the number of levels of each categorical column.
     n_cells : int
@@ -69,6 +72,7 @@ class Likelihood:
     n_shared = 0
     support = "real numbers"
     continuous = True
+    starts_with_mean = False
     needs_levels = False
     n_updates = 1
     n_cells = 1
@@ -126,6 +130,7 @@ class Likelihood:
 class Gaussian(Likelihood):
     """Real values: squared error, with a noise variance for each feature that is learned."""
 
+    starts_with_mean = True
     n_shared = 1
 
     # Where a column is a function of the code, the density has no upper bound; and one that
@@ -161,6 +166,7 @@ class HeteroscedasticGaussian(Likelihood):
     `Gaussian.floor`).
     """
 
+    starts_with_mean = True
     n_params = 2
     floor = 0.01
 
@@ -202,6 +208,7 @@ class StudentT(Likelihood):
     doi:10.1080/01621459.1989.10478852
     """
 
+    starts_with_mean = True
     n_shared = 1
     n_updates = 10
     df = 4

@@ -74,3 +74,11 @@ def factor_rows(n_samples, n_features=8, n_factors=3, seed=0):
     noise = rng.uniform(0.3, 1.0, n_features)
     z = rng.normal(size=(n_samples, n_factors))
     return z @ loadings + noise * rng.normal(size=(n_samples, n_features)) + 3.0
+
+
+def make_curve(n_samples, n_features, seed=0):
+    """Return rows near a closed curve, of which PCA needs as many components as features."""
+    rng = np.random.default_rng(seed)
+    angle = rng.uniform(0, 2 * np.pi, size=(n_samples, 1))
+    waves = np.cos(angle * np.arange(1, n_features + 1) / 2)
+    return waves + 0.05 * rng.normal(size=waves.shape)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from helpers import Laplace, make_rows, quick
+from helpers import Laplace, make_curve, make_rows, quick
 from sklearn.base import clone
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KernelDensity
@@ -149,7 +149,8 @@ def test_the_weights_of_a_tied_decoder_are_the_encoders_transposed(X):
     np.testing.assert_allclose(back, into.T, atol=1e-12)
 
 
-def test_a_tied_model_with_hidden_layers_learns_and_is_smaller(X):
+def test_a_tied_model_with_hidden_layers_learns_and_is_smaller():
+    X = make_curve(200, 6)
     tied, free = (
         quick(AutoencoderTransformer, tied=tied, max_iter=60, early_stopping=False).fit(X)
         for tied in (True, False)

@@ -18,8 +18,8 @@ MODULES = {
 }
 
 
-def make(sizes=(5, 7, 4, 3), activation="tanh", tied=None, seed=0):
-    network = MLP(sizes, activation, tied).double()
+def make(sizes=(5, 7, 4, 3), activation="tanh", tied=None, seed=0, skip=False):
+    network = MLP(sizes, activation, tied, skip).double()
     network.initialize(torch.Generator().manual_seed(seed))
     return network
 
@@ -52,8 +52,11 @@ def test_leading_axes_are_kept():
 
 @pytest.mark.parametrize("activation", MODULES)
 @pytest.mark.parametrize("sizes", [(5, 3), (5, 7, 3), (5, 7, 4, 3)])
-def test_the_gradients_are_those_of_autograd(activation, sizes):
-    network = make(sizes, activation)
+@pytest.mark.parametrize("skip", [False, True])
+def test_the_gradients_are_those_of_autograd(activation, sizes, skip):
+    network = make(sizes, activation, skip=skip)
+    if network.skip is not None:
+        nn.init.normal_(network.skip, generator=torch.Generator().manual_seed(3))
     x, grad = rows(6, 5).requires_grad_(), rows(6, 3, seed=2)
     parameters = list(network.parameters())
     expected = torch.autograd.grad(network(x), [x, *parameters], grad)
@@ -100,3 +103,18 @@ def test_an_empty_hidden_part_is_a_linear_map():
     network = make((4, 2), "relu")
     x, y = rows(2, 3, 4)
     torch.testing.assert_close(network(x + y) - network(y), network(x) - network(0 * x))
+
+
+def test_a_skip_adds_a_linear_map():
+    plain, network = make(), make(skip=True)
+    linear, x = rows(3, 5, seed=2), rows(2, 6, 5)
+    network.skip.data.copy_(linear)
+    torch.testing.assert_close(network(x), plain(x) + x @ linear.T)
+    assert make((5, 3), skip=True).skip is None
+
+
+@pytest.mark.parametrize("sizes", [(5, 3), (5, 7, 3)])
+def test_it_can_start_from_a_linear_map(sizes):
+    network, linear, offset, x = make(sizes, skip=True), rows(3, 5), rows(3), rows(6, 5, seed=2)
+    network.start_linear(linear, offset)
+    torch.testing.assert_close(network(x), x @ linear.T + offset)
