@@ -162,7 +162,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         ),
     }
     _model_class = Autoencoder
-    _least_width = 256
+    _sizes = _defaults.Sizes(least_width=256, components=(0.5, 16), n_batches=16)
 
     def __init__(
         self,
@@ -216,9 +216,6 @@ class AutoencoderTransformer(BaseAutoencoder):
     def _model_parameters(self):
         noise = self.noise if isinstance(self.noise, str) else float(self.noise)
         return {"noise": noise, "tied": bool(self.tied)}
-
-    def _n_steps(self, n_samples):
-        return _defaults.n_steps_by_rows(n_samples)
 
     def _training_parameters(self):
         return {"warmup": 0.0}

@@ -121,18 +121,16 @@ class BaseAutoencoder(
     )
     _rules = RULES
     _model_class = None
-    _likelihood_beside_levels = "gaussian"  # that of numbers in a mixed data frame
-    _least_width = 128  # of the first hidden layer, if "auto"
+    _sizes = None  # what "auto" means for them
+    # The likelihoods of real values, if "auto": of a table of numbers, of a mixed data frame.
+    _numbers = "gaussian"
+    _numbers_beside_levels = "gaussian"
 
     # ------------------------------------------------------------------ what a subclass says
 
     def _model_parameters(self):
         """Return the arguments of the model class that only this estimator has."""
         raise NotImplementedError
-
-    def _n_steps(self, n_samples):
-        """Return how many steps of training "auto" is."""
-        return _defaults.N_STEPS
 
     def _training_parameters(self):
         """Return the share of training in which the KL term is warmed up."""
@@ -269,12 +267,11 @@ class BaseAutoencoder(
         """Return the arguments of the model class, "auto" resolved."""
         hidden = _resolved(
             self.hidden_layer_sizes,
-            _defaults.hidden_layer_sizes,
+            self._sizes.hidden_layer_sizes,
             *X.shape,
-            self._least_width,
             _blocks.are_discrete(blocks),
         )
-        n_components = _resolved(self.n_components, _defaults.n_components, X.shape[1])
+        n_components = _resolved(self.n_components, self._sizes.n_components, X.shape[1])
         return {
             "blocks": tuple(block.spec for block in blocks),
             "masks": has_gaps(X),
@@ -303,7 +300,7 @@ class BaseAutoencoder(
             return _blocks.of_kinds(self._schema.kinds, n_levels)
         likelihood = self.likelihood
         if likelihood == "auto":
-            likelihood = "bernoulli" if _blocks.is_binary(X) else "gaussian"
+            likelihood = "bernoulli" if _blocks.is_binary(X) else self._numbers
         return [_blocks.Block(likelihood, tuple(range(X.shape[1])))]
 
     def _check_warm_start(self, start, config):
@@ -318,12 +315,9 @@ class BaseAutoencoder(
 
     def _plan(self, n_samples):
         """Return the numbers of training, "auto" resolved."""
-        batch_size = _resolved(self.batch_size, _defaults.batch_size, n_samples)
+        batch_size = _resolved(self.batch_size, self._sizes.batch_size, n_samples)
         batch_size = int(min(batch_size, n_samples))
-        n_steps = self._n_steps(n_samples)
-        max_iter = int(
-            _resolved(self.max_iter, _defaults.max_iter, n_samples, batch_size, n_steps)
-        )
+        max_iter = int(_resolved(self.max_iter, _defaults.max_iter, n_samples, batch_size))
         patience = _resolved(self.n_iter_no_change, _defaults.n_iter_no_change, max_iter)
         return Plan(
             max_iter=max_iter,
@@ -374,7 +368,7 @@ class BaseAutoencoder(
         if is_frame(X):
             check_array(np.zeros((len(X), 1)), ensure_min_samples=2, estimator=self)
             chosen = None if self.likelihood == "auto" else self.likelihood
-            self._schema = Schema.fit(X, chosen, self._likelihood_beside_levels)
+            self._schema = Schema.fit(X, chosen, self._numbers, self._numbers_beside_levels)
         elif isinstance(self.likelihood, dict):
             raise ValueError(
                 "A dict as likelihood names columns of a data frame, but X is none; name one "

@@ -1,11 +1,12 @@
 """What "auto" means: sizes of the network and of the training, from the shape of the data."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 # Steps of the optimiser after which most tables are learned, and epochs that large ones get.
 N_STEPS = 4_000
-# Rows from which an autoencoder has more steps: it can learn more of them, and seldom by heart.
-ROWS_FOR_MORE = 10_000
+MANY_ROWS = 10_000
 MIN_EPOCHS, MAX_EPOCHS = 20, 1_000
 
 
@@ -14,35 +15,45 @@ def power_of_two(number, low, high):
     return int(2 ** np.round(np.log2(np.clip(number, low, high))))
 
 
-def n_components(n_features):
-    """Return half the columns, 2 to 16."""
-    return int(np.clip(n_features // 2, 2, 16))
+class Sizes(NamedTuple):
+    """What "auto" means for the sizes of an estimator's model and batches.
 
-
-def hidden_layer_sizes(n_samples, n_features, least=128, is_discrete=False):
-    """Return two layers, about twice and once as wide as the data.
-
-    There are none where flags or counts have as many columns as rows: each tells so little of its
-    row that a linear map, with its fewer weights, is all that can be learned.
+    least_width : the least of the first hidden layer.
+    components : per column, and at most.
+    n_batches : in an epoch, where batches have neither their least nor their greatest length.
     """
-    if is_discrete and n_features >= n_samples:
-        return ()
-    width = power_of_two(2 * n_features, least, 512)
-    return width, width // 2
+
+    least_width: int
+    components: tuple[float, int]
+    n_batches: int
+
+    def n_components(self, n_features):
+        """Return the dimensions of the code, at least 2."""
+        per_column, most = self.components
+        return int(np.clip(n_features * per_column, 2, most))
+
+    def hidden_layer_sizes(self, n_samples, n_features, is_discrete=False):
+        """Return two layers, about twice and once as wide as the data.
+
+        There are none where flags or counts have as many columns as rows: each tells so little of
+        its row that a linear map, with its fewer weights, is all that can be learned.
+        """
+        if is_discrete and n_features >= n_samples:
+            return ()
+        width = power_of_two(2 * n_features, self.least_width, 512)
+        return width, width // 2
+
+    def batch_size(self, n_samples):
+        """Return a share of the rows, 32 to 256."""
+        return power_of_two(n_samples / self.n_batches, 32, 256)
 
 
-def batch_size(n_samples):
-    """Return a sixteenth of the rows, 32 to 256."""
-    return power_of_two(n_samples / 16, 32, 256)
+def max_iter(n_samples, batch_size):
+    """Return the epochs that make N_STEPS steps, more where rows are many.
 
-
-def n_steps_by_rows(n_samples):
-    """Return N_STEPS, or more as the square root of the rows where they are many."""
-    return N_STEPS * max(1.0, n_samples / ROWS_FOR_MORE) ** 0.5
-
-
-def max_iter(n_samples, batch_size, n_steps=N_STEPS):
-    """Return the epochs that make about so many steps."""
+    Then steps grow as the square root of the rows: there is more to learn, and seldom by heart.
+    """
+    n_steps = N_STEPS * max(1.0, n_samples / MANY_ROWS) ** 0.5
     return int(np.clip(n_steps * batch_size // n_samples, MIN_EPOCHS, MAX_EPOCHS))
 
 

@@ -23,11 +23,11 @@ class Schema:
     """
 
     @classmethod
-    def fit(cls, X, overrides=None, beside_levels="gaussian"):
+    def fit(cls, X, overrides=None, numbers="gaussian", beside_levels="gaussian"):
         """Learn the columns of X; `overrides` is {name, names or selector: likelihood}.
 
-        One likelihood alone is that of all columns. `beside_levels` is that of
-        numbers by default where there are flags or labels, too.
+        One likelihood alone is that of all columns. By default that of numbers is `numbers`, or
+        `beside_levels` where there are flags or labels, too.
         """
         frame = nw.from_native(X, eager_only=True)
         if overrides is None or isinstance(overrides, dict):
@@ -35,7 +35,7 @@ class Schema:
         else:
             kinds = dict.fromkeys(frame.columns, overrides)
         columns = [frame.get_column(name) for name in frame.columns]
-        numbers = "gaussian" if _are_all_numbers(columns) else beside_levels
+        numbers = numbers if _are_all_numbers(columns) else beside_levels
         schema = cls()
         schema.columns = [
             Column.fit(column, kinds.get(column.name), numbers) for column in columns

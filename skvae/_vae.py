@@ -5,7 +5,7 @@ from numbers import Integral, Real
 
 import numpy as np
 
-from . import _engine
+from . import _defaults, _engine
 from ._base import RULES, BaseAutoencoder
 from ._models import VAE
 from ._validation import Interval
@@ -35,7 +35,7 @@ class VAETransformer(BaseAutoencoder):
     Parameters
     ----------
     n_components : int or "auto", default="auto"
-        Dimensions of the code. "auto" is half the number of features, 2 to 16. Components that
+        Dimensions of the code. "auto" is the number of features, 2 to 32. Components that
         do not pay for their KL stay unused (see `n_active_components_`).
     hidden_layer_sizes : tuple of int or "auto", default="auto"
         Widths of the encoder's hidden layers; the decoder has them in reverse. ``()`` is a linear
@@ -72,7 +72,7 @@ class VAETransformer(BaseAutoencoder):
     n_draws : int, default=128
         Draws for the importance-sampling estimate of log p(x) in `score_samples`. More draws give
         a tighter estimate, in proportion slower; a power of two is best.
-    n_training_draws : int, default=1
+    n_training_draws : int, default=5
         Draws of each code in training. One maximises the ELBO, several the importance-weighted
         bound (IWAE [2]_), which is nearer to log p(x): a better density, for about as much more
         time as the decoder takes of a step.
@@ -81,9 +81,10 @@ class VAETransformer(BaseAutoencoder):
     weight_decay : float, default=0.0
         Decoupled weight decay (AdamW) of the weight matrices.
     batch_size : int or "auto", default="auto"
-        Rows in a training step. "auto" is a sixteenth of the rows, 32 to 256.
+        Rows in a training step. "auto" is a part in 32 of the rows, 32 to 256.
     max_iter : int or "auto", default="auto"
-        Epochs. "auto" is what makes about 4,000 steps, at least 20 and at most 1,000.
+        Epochs. "auto" is what makes about 4,000 steps, more where rows are over 10,000, at
+        least 20 and at most 1,000.
     early_stopping : bool, default=True
         Whether to hold out rows, keep the weights that are best on them, and stop when
         `n_iter_no_change` epochs brought no progress. If False, all rows train, the training
@@ -172,7 +173,9 @@ class VAETransformer(BaseAutoencoder):
         "n_training_draws": (Interval(Integral, 1, np.inf),),
     }
     _model_class = VAE
-    _likelihood_beside_levels = "ordinal"
+    _sizes = _defaults.Sizes(least_width=128, components=(1, 32), n_batches=32)
+    _numbers = "heteroscedastic_gaussian"
+    _numbers_beside_levels = "ordinal"
 
     def __init__(
         self,
@@ -185,7 +188,7 @@ class VAETransformer(BaseAutoencoder):
         beta=1.0,
         warmup_fraction=0.2,
         n_draws=128,
-        n_training_draws=1,
+        n_training_draws=5,
         learning_rate=2e-3,
         weight_decay=0.0,
         batch_size="auto",

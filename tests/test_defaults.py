@@ -3,29 +3,33 @@
 import numpy as np
 import pytest
 
-from skvae import _defaults
+from skvae import AutoencoderTransformer, VAETransformer, _defaults
 
+both = pytest.mark.parametrize("sizes", [AutoencoderTransformer._sizes, VAETransformer._sizes])
 SHAPES = [(10, 2), (100, 5), (1000, 30), (60_000, 784), (10**7, 100)]
 
 
+@both
 @pytest.mark.parametrize(("n_samples", "n_features"), SHAPES)
-def test_sizes_are_ints_within_reason(n_samples, n_features):
-    sizes = _defaults.hidden_layer_sizes(n_samples, n_features)
-    assert all(isinstance(size, int) and 16 <= size <= 1024 for size in sizes)
-    assert list(sizes) == sorted(sizes, reverse=True)
-    assert 1 <= _defaults.n_components(n_features) <= 64
-    assert 1 <= _defaults.batch_size(n_samples) <= 4096
+def test_sizes_are_ints_within_reason(sizes, n_samples, n_features):
+    hidden = sizes.hidden_layer_sizes(n_samples, n_features)
+    assert all(isinstance(size, int) and 16 <= size <= 1024 for size in hidden)
+    assert list(hidden) == sorted(hidden, reverse=True)
+    assert 1 <= sizes.n_components(n_features) <= 64
+    assert 1 <= sizes.batch_size(n_samples) <= 4096
 
 
-def test_only_wide_tables_of_flags_or_counts_have_no_hidden_layers():
-    assert _defaults.hidden_layer_sizes(500, 500, is_discrete=True) == ()
-    assert len(_defaults.hidden_layer_sizes(501, 500, is_discrete=True)) == 2
-    assert len(_defaults.hidden_layer_sizes(50, 500, is_discrete=False)) == 2
+@both
+def test_only_wide_tables_of_flags_or_counts_have_no_hidden_layers(sizes):
+    assert sizes.hidden_layer_sizes(500, 500, is_discrete=True) == ()
+    assert len(sizes.hidden_layer_sizes(501, 500, is_discrete=True)) == 2
+    assert len(sizes.hidden_layer_sizes(50, 500, is_discrete=False)) == 2
 
 
+@both
 @pytest.mark.parametrize(("n_samples", "n_features"), SHAPES)
-def test_every_table_gets_enough_steps_and_no_flood_of_them(n_samples, n_features):
-    batch_size = _defaults.batch_size(n_samples)
+def test_every_table_gets_enough_steps_and_no_flood_of_them(sizes, n_samples, n_features):
+    batch_size = sizes.batch_size(n_samples)
     epochs = _defaults.max_iter(n_samples, batch_size)
     assert epochs >= 10
     assert epochs * n_samples / batch_size >= 300
@@ -33,8 +37,9 @@ def test_every_table_gets_enough_steps_and_no_flood_of_them(n_samples, n_feature
     assert 1 <= _defaults.n_iter_no_change(epochs) <= epochs
 
 
-def test_larger_tables_get_larger_batches_and_fewer_epochs():
-    batches = [_defaults.batch_size(n) for n, _ in SHAPES]
+@both
+def test_larger_tables_get_larger_batches_and_fewer_epochs(sizes):
+    batches = [sizes.batch_size(n) for n, _ in SHAPES]
     epochs = [_defaults.max_iter(n, b) for (n, _), b in zip(SHAPES, batches, strict=True)]
     assert batches == sorted(batches)
     assert epochs == sorted(epochs, reverse=True)

@@ -33,7 +33,7 @@ TORCH_FILES += ["_bounds", "_networks", "_columns", "likelihoods"]
 ALLOWED = {
     "__init__": {"_autoencoder", "_vae", "_version", "likelihoods"},
     "_autoencoder": SKLEARN_SIDE | {"_base", "_defaults", "_latent", "_models", "_validation"},
-    "_vae": SKLEARN_SIDE | {"_base", "_engine", "_models", "_validation"},
+    "_vae": SKLEARN_SIDE | {"_base", "_defaults", "_engine", "_models", "_validation"},
     "_base": SKLEARN_SIDE
     | {
         "_blocks",
