@@ -67,7 +67,8 @@ class ImportanceWeighted:
     """The bound by several draws of each code, (n_draws, n_samples, n_components): IWAE.
 
     The log of the mean of p(x, z) / q(z | x) over draws is nearer to log p(x) than the ELBO, and
-    does not ask for a posterior that is normal.
+    does not ask for a posterior that is normal. A factor other than one adds what is missing of
+    the KL term, or is too much of it: with one draw this is the ELBO with that factor.
 
     References
     ----------
@@ -77,20 +78,22 @@ class ImportanceWeighted:
     """
 
     def __init__(self, out: Tensor, n_draws: int, generator: Generator, factor: float):
-        self.factor = factor
-        loc, raw = out.chunk(2, -1)
+        self.out, self.factor = out, factor
+        self.loc, raw = out.chunk(2, -1)
         self.half_scale = torch.sigmoid(raw)  # as in `split_posterior`
-        self.noise = loc.new_empty(n_draws, *loc.shape).normal_(generator=generator)
-        self.z = torch.addcmul(loc, self.noise, self.half_scale, value=2)
+        self.noise = self.loc.new_empty(n_draws, *self.loc.shape).normal_(generator=generator)
+        self.z = torch.addcmul(self.loc, self.noise, self.half_scale, value=2)
 
     def _log_weights(self, log_prob: Tensor) -> Tensor:
-        """Return log p(x | z) + factor * log(p(z) / q(z | x)), shape (n_draws, n_samples)."""
+        """Return log p(x, z) - log q(z | x), shape (n_draws, n_samples)."""
         log_ratio = (self.noise.square() - self.z.square()).mul_(0.5) + (2 * self.half_scale).log()
-        return log_prob.add(log_ratio.sum(-1), alpha=self.factor)
+        return log_prob + log_ratio.sum(-1)
 
     def value(self, log_prob: Tensor) -> Tensor:
         """Return the bound of each row from log p(x | z) of the draws, (n_samples,)."""
-        return self._log_weights(log_prob).logsumexp(0) - math.log(len(log_prob))
+        bound = self._log_weights(log_prob).logsumexp(0) - math.log(len(log_prob))
+        kl = gaussian_kl(*split_posterior(self.out)).sum(-1)
+        return bound + (1 - self.factor) * kl
 
     def shares(self, log_prob: Tensor) -> Tensor:
         """Return the part of each draw in its row's bound, (n_draws, n_samples, 1)."""
@@ -102,12 +105,15 @@ class ImportanceWeighted:
 
         `grad` is that of log p(x | z) at z, times the draw's share and the weight of its row.
         Derived as usual, the signal would fade as draws are added; reparametrised twice, it does
-        not: what of the gradient is noise only is left out. With a factor of one, draws then
-        count by their squared shares.
+        not: what of the gradient is noise only is left out, and draws count by squared shares.
         """
-        shares, factor = self._shares, self.factor
-        pull = (self.noise / (2 * self.half_scale)).sub_(self.z).mul_(factor)
-        grad = weighted(pull, weight).mul_(shares).add_(grad)
-        grad = grad * (1 - factor + factor * shares)
-        grad_raw = (grad * self.noise).sum(0).mul_(2 * self.half_scale).mul_(1 - self.half_scale)
-        return torch.cat((grad.sum(0), grad_raw), -1)
+        scale = 2 * self.half_scale
+        pull = weighted((self.noise / scale).sub_(self.z), weight)
+        grad = pull.mul_(self._shares).add_(grad).mul_(self._shares)
+        grad_loc, grad_scale = grad.sum(0), (grad * self.noise).sum(0)
+        if self.factor != 1:
+            rest = 1 - self.factor
+            grad_loc.add_(weighted(self.loc, weight), alpha=rest)
+            grad_scale.add_(weighted(scale - scale.reciprocal(), weight), alpha=rest)
+        grad_raw = grad_scale.mul_(scale).mul_(1 - self.half_scale)
+        return torch.cat((grad_loc, grad_raw), -1)

@@ -187,9 +187,8 @@ def test_more_draws_are_a_tighter_bound():
 
 def test_the_score_of_a_linear_vae_is_the_closed_form():
     X = factor_rows(1000, 6, 2)
-    vae = VAETransformer(
-        2, hidden_layer_sizes=(), scaling=None, max_iter=100, n_draws=1024, random_state=0
-    ).fit(X)
+    vae = VAETransformer(2, hidden_layer_sizes=(), likelihood="gaussian", scaling=None)
+    vae = vae.set_params(max_iter=100, n_draws=1024, random_state=0).fit(X)
     scores = vae.score_samples(X)
     module, _ = in_working_units(vae, X)
     center = module.decode(torch.zeros(2, dtype=torch.float64))
