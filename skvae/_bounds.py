@@ -13,6 +13,10 @@ from torch import Generator, Tensor
 from torch.nn.functional import logsigmoid
 
 
+# Of a posterior from which several draws are taken; a code then has 9 nats.
+SMALLEST_SCALE = 1e-4
+
+
 def gaussian_kl(loc: Tensor, log_scale: Tensor) -> Tensor:
     """KL(N(loc, scale^2) || N(0, 1)) of each component in nats, shape of loc."""
     return 0.5 * (loc.square() + (2 * log_scale).exp() - 1) - log_scale
@@ -80,7 +84,8 @@ class ImportanceWeighted:
     def __init__(self, out: Tensor, n_draws: int, generator: Generator, factor: float):
         self.out, self.factor = out, factor
         self.loc, raw = out.chunk(2, -1)
-        self.half_scale = torch.sigmoid(raw)  # as in `split_posterior`
+        # As in `split_posterior`; the gradient is divided by it.
+        self.half_scale = torch.sigmoid(raw).clamp_(min=SMALLEST_SCALE)
         self.noise = self.loc.new_empty(n_draws, *self.loc.shape).normal_(generator=generator)
         self.z = torch.addcmul(self.loc, self.noise, self.half_scale, value=2)
 

@@ -67,8 +67,9 @@ class VAETransformer(BaseAutoencoder):
         density, so scores are in the units of X.
     beta : float, default=1.0
         Weight of the KL term in the training loss, and nowhere else.
-    warmup_fraction : float, default=0.2
-        Share of `max_iter` in which the weight of the KL term rises from 0 to `beta`.
+    warmup_fraction : float, default=0.0
+        Share of `max_iter` in which the weight of the KL term rises from 0 to `beta`: with one
+        training draw, 0.2 keeps components in use that would be given up early.
     n_draws : int, default=128
         Draws for the importance-sampling estimate of log p(x) in `score_samples`. More draws give
         a tighter estimate, in proportion slower; a power of two is best.
@@ -186,7 +187,7 @@ class VAETransformer(BaseAutoencoder):
         likelihood="auto",
         scaling="standard",
         beta=1.0,
-        warmup_fraction=0.2,
+        warmup_fraction=0.0,
         n_draws=128,
         n_training_draws=5,
         learning_rate=2e-3,
