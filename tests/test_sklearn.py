@@ -133,9 +133,8 @@ def test_the_weight_of_a_row_is_not_ignored(Estimator):
 def test_a_uniform_weight_is_no_weight(Estimator, X):
     model = quick(Estimator)
     plain = model.fit(X).score_samples(X)
-    np.testing.assert_allclose(
-        model.fit(X, sample_weight=np.full(len(X), 3.0)).score_samples(X), plain, rtol=1e-6
-    )
+    weighted = model.fit(X, sample_weight=np.full(len(X), 0.3)).score_samples(X)
+    np.testing.assert_array_equal(weighted, plain)
 
 
 def test_weights_of_zero_leave_rows_out_of_the_threshold(X):
