@@ -244,8 +244,7 @@ class BaseAutoencoder(
         def report(history, frozen):
             if printer:
                 printer(history)
-            is_last = len(history.losses) == plan.max_iter
-            return epochs.end(lambda: self._attributes(frozen(), table, history), is_last)
+            return epochs.end(lambda: self._attributes(frozen(), table, history), history.is_over)
 
         module, history = _engine.fit(
             lambda: self._model_class(**config),
