@@ -124,6 +124,7 @@ class BaseAutoencoder(
     _model_class = None
     _likelihood_beside_levels = "gaussian"  # that of numbers in a mixed data frame
     _least_width = 128  # of the first hidden layer, if "auto"
+    _must_compress = False  # whether "auto" components are fewer than the cells
 
     # ------------------------------------------------------------------ what a subclass says
 
@@ -274,7 +275,8 @@ class BaseAutoencoder(
             self._least_width,
             _blocks.are_discrete(blocks),
         )
-        n_components = _resolved(self.n_components, _defaults.n_components, X.shape[1])
+        n_cells = _blocks.n_cells(blocks) if self._must_compress else np.inf
+        n_components = _resolved(self.n_components, _defaults.n_components, X.shape[1], n_cells)
         return {
             "blocks": tuple(block.spec for block in blocks),
             "masks": has_gaps(X),

@@ -62,6 +62,11 @@ def are_discrete(blocks):
     return not any(_engine.describe(block.likelihood).continuous for block in numbers)
 
 
+def n_cells(blocks):
+    """Return how many numbers a model sees of a row."""
+    return sum(len(b.columns) if b.levels is None else sum(b.levels) for b in blocks)
+
+
 def layout(blocks):
     """Return the order of columns in the model, and which are scaled."""
     numbers, ordinal, last = ([b for b in blocks if b.place == place] for place in range(3))

@@ -14,9 +14,12 @@ def power_of_two(number, low, high):
     return int(2 ** np.round(np.log2(np.clip(number, low, high))))
 
 
-def n_components(n_features):
-    """Return half the columns, 2 to 16."""
-    return int(np.clip(n_features // 2, 2, 16))
+def n_components(n_features, n_cells=np.inf):
+    """Return half the columns, 2 to 16, but fewer than the cells.
+
+    With as many an autoencoder could restore any row, so none would look like an outlier.
+    """
+    return int(max(1, min(np.clip(n_features // 2, 2, 16), n_cells - 1)))
 
 
 def hidden_layer_sizes(n_samples, n_features, least=128, is_discrete=False):

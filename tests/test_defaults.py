@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from helpers import ESTIMATORS, quick
 
-from skvae import _defaults
+from skvae import AutoencoderTransformer, VAETransformer, _defaults
 
 SHAPES = [(10, 2), (100, 5), (1000, 30), (60_000, 784), (10**7, 100)]
 
@@ -15,6 +16,14 @@ def test_sizes_are_ints_within_reason(n_samples, n_features):
     assert list(sizes) == sorted(sizes, reverse=True)
     assert 1 <= _defaults.n_components(n_features) <= 64
     assert 1 <= _defaults.batch_size(n_samples) <= 4096
+
+
+def test_an_autoencoder_of_two_numbers_does_not_restore_whatever_comes(X):
+    n_components = {
+        Estimator: quick(Estimator, n_components="auto").fit(X[:, :2])._n_features_out
+        for Estimator in ESTIMATORS
+    }
+    assert n_components == {AutoencoderTransformer: 1, VAETransformer: 2}
 
 
 def test_only_wide_tables_of_flags_or_counts_have_no_hidden_layers():
