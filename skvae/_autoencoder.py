@@ -28,7 +28,8 @@ class AutoencoderTransformer(BaseAutoencoder):
     Parameters
     ----------
     n_components : int or "auto", default="auto"
-        Dimensions of the code. "auto" is half the number of features, 2 to 16.
+        Dimensions of the code. "auto" is half the number of features, 2 to 16, but one for two
+        columns of numbers: two numbers could restore any row.
     hidden_layer_sizes : tuple of int or "auto", default="auto"
         Widths of the encoder's hidden layers; the decoder has them in reverse. ``()`` is a linear
         model. "auto" is two layers, sized by the number of features; none where X has as many

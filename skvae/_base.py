@@ -34,6 +34,7 @@ from ._validation import (
     check_count,
     check_parameters,
     check_sample_weight,
+    unless_uniform,
 )
 from ._version import __version__
 from .likelihoods import LIKELIHOODS, Likelihood
@@ -219,7 +220,7 @@ class BaseAutoencoder(
             if sample_weight is not None:
                 data["metadata"] = {"sample_weight": sample_weight}
             X = self._read(X, previous)
-            weights = check_sample_weight(sample_weight, len(X))
+            weights = unless_uniform(check_sample_weight(sample_weight, len(X)))
             self._fit(X, weights, table, module, data)
         return self
 
@@ -241,8 +242,7 @@ class BaseAutoencoder(
         def report(history, frozen):
             if printer:
                 printer(history)
-            is_last = len(history.losses) == plan.max_iter
-            return epochs.end(lambda: self._attributes(frozen(), table, history), is_last)
+            return epochs.end(lambda: self._attributes(frozen(), table, history), history.is_over)
 
         module, history = _engine.fit(
             lambda: self._model_class(**config),

@@ -12,7 +12,6 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import logsigmoid
 
-
 # Of a posterior from which several draws are taken; a code then has 9 nats.
 SMALLEST_SCALE = 1e-4
 

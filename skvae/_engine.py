@@ -224,21 +224,28 @@ def fit(
         where = resolve_device(device, work)
         read = _reader(X, forward, sample_weight, torch_dtype, where)
         rows = _split(X, read, n_held_out, _generator(seeds[1]))
-        mean, generator = _mean(rows.some(MANY_ROWS)), _generator(seeds[0])
-        on_cpu(lambda: model.initialize(generator, mean))
-        if start is not None:
-            model.start_from(start)
-        elif model.starts_linear:
-            n = max(1, min(START_ROWS, START_CELLS // model.n_inputs))
-            some = _to_cpu(rows.some(n))
-            with torch.no_grad():
-                on_cpu(lambda: model.start_from_rows(*some, mean, generator))
+        on_cpu(lambda: _initialize(model, rows, start, _generator(seeds[0])))
     with _shielded(where), _threads(work):
         model = model.to(where)
         generators = (_generator(seeds[1]), _generator(seeds[2], where))
         finished = functools.partial(_finished, model, rows, seeds[2])
         history = train(model, rows, plan, generators, lambda history: report(history, finished))
         return finished(), history
+
+
+def _initialize(
+    model: LatentModel, rows: Rows, start: LatentModel | None, generator: torch.Generator
+) -> None:
+    """Let the model start from another, or from a PCA of rows, or at random about their mean."""
+    by_pca = model.starts_linear and start is None
+    n_rows = max(1, min(START_ROWS, START_CELLS // model.n_inputs)) if by_pca else MANY_ROWS
+    some = _to_cpu(rows.some(n_rows))
+    mean = _mean(some)
+    model.initialize(generator, mean)
+    if start is not None:
+        model.start_from(start)
+    elif by_pca:
+        model.start_from_rows(*some, mean, generator)
 
 
 def _reader(
@@ -288,12 +295,12 @@ def _split(
 
 
 def _mean(part: Part) -> torch.Tensor:
-    """Return the (weighted) mean of the known cells of rows, zero where none is, on the CPU."""
+    """Return the (weighted) mean of the known cells of rows, zero where none is."""
     x, weight = part
     known = (~torch.isnan(x)).to(x.dtype)
     if weight is not None and weight.any():
         known = known * weight
-    return ((x.nan_to_num() * known).sum(0) / known.sum(0).clamp(min=1e-30)).cpu()
+    return (x.nan_to_num() * known).sum(0) / known.sum(0).clamp(min=1e-30)
 
 
 # Held-out rows from which a value for each feature is estimated, else one for all of them.

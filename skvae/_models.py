@@ -24,6 +24,9 @@ N_REFILLS = 10
 # Principal axes are found among a few more, in so many rounds: enough for the reconstruction to
 # be the best to within a thousandth.
 N_SPARE_AXES, N_ROUNDS = 10, 10
+# Shares of the spread along the first axis: what is less is not blown up to a code of unit
+# variance; what is left of a cell and less than this is rounding.
+LEAST_SPREAD, ROUNDING = 1e-3, 1e-6
 # "auto" noise on a cell, as a share of what a PCA with as many components leaves of it. With it a
 # table is not learned by heart, and where nearly all can be restored it is hardly blurred.
 NOISE_SHARE = 0.4
@@ -48,23 +51,36 @@ def quasi_normal(n_draws: int, n_components: int, seed: int) -> Tensor:
     return torch.special.ndtri(points.clamp(1e-9, 1 - 1e-9))
 
 
+def deviations(x: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return the (weighted) mean of rows, and by how much they differ from it, in float64.
+
+    Rows are multiplied by the root of their share of the weight, so squares sum to variances.
+    """
+    share = x.new_ones(len(x), 1) if weight is None or not weight.any() else weight
+    share = share.double() / share.double().sum()
+    center = (x * share).sum(0)
+    return center, (x - center) * share.sqrt()
+
+
 def principal_axes(x: Tensor, n: int, generator: Generator) -> tuple[Tensor, Tensor]:
     """Return n principal axes of centred rows, (n_features, n), and the norms of x along them.
 
     Found by subspace iteration, which takes a few products with x, however many columns there
-    are. Axes that the rows do not have are zero.
+    are. The axes depend on x'x alone, so not on whether a row is repeated or weighs more: what
+    is drawn has the same shape for either, and the largest number of an axis is positive. Axes
+    that the rows do not have are zero.
     """
-    n_rows, n_features = x.shape
-    found = min(n, n_rows, n_features)
-    width = min(n + N_SPARE_AXES, n_rows, n_features)
-    basis = torch.empty(n_features, width, dtype=x.dtype, device=x.device)
-    basis.normal_(generator=generator)
-    for _ in range(N_ROUNDS):
+    n_features = x.shape[1]
+    width = min(n + N_SPARE_AXES, n_features)
+    basis = x.new_empty(n_features, width).normal_(generator=generator)
+    for _ in range(N_ROUNDS if width < n_features else 1):
         basis = torch.linalg.qr(x.t() @ (x @ basis))[0]
     _, spread, axes = torch.linalg.svd(x @ basis, full_matrices=False)
-    missing = (0, n - found)
-    axes = nn.functional.pad(basis @ axes[:found].t(), missing)
-    return axes, nn.functional.pad(spread[:found], missing)
+    found = spread[:n] > spread[0] * max(x.shape) * torch.finfo(x.dtype).eps
+    axes, spread = basis @ axes[:n][found].t(), spread[:n][found]
+    axes = axes * axes.gather(0, axes.abs().argmax(0, keepdim=True)).sign()
+    missing = (0, n - len(spread))
+    return nn.functional.pad(axes, missing), nn.functional.pad(spread, missing)
 
 
 def hidden(observed: Tensor, generator: Generator) -> Tensor:
@@ -139,24 +155,21 @@ class LatentModel(nn.Module):
         Where held-out rows tell what is best, training can then only improve on PCA. Outputs that
         are not means, as scales, start without a slope.
         """
-        cells = self.see(x).input[:, : self.columns.n_cells].double()
-        share = torch.ones_like(cells[:, :1]) if weight is None or not weight.any() else weight
-        share = share / share.sum()
-        center = (cells * share).sum(0)
-        centred = (cells - center) * share.sqrt()
+        cells = self.see(x).input[:, : self.columns.n_cells]
+        center, centred = deviations(cells.double(), weight)
         axes, spread = principal_axes(centred, self.config["n_components"], generator)
         scale = torch.ones_like(spread)
         if not self.encoder.shares_weights and spread[0] > 0:
-            scale = spread.clamp(min=1e-3 * spread[0].item())
+            scale = spread.clamp(min=LEAST_SPREAD * spread[0].item())
         to_code = (axes / scale).t()
-        offset = -to_code @ center
-        to_code = nn.functional.pad(to_code, (0, self.n_inputs - len(axes)))  # not of the masks
-        self.encoder.start_linear(to_code, offset)
+        of_masks = (0, self.n_inputs - len(axes))
+        self.encoder.start_linear(nn.functional.pad(to_code, of_masks), -to_code @ center)
         self.decoder.start_linear(self.columns.slopes(axes * scale), self.columns.start(mean))
-        self._note_residual(torch.addmm(centred, centred @ axes, axes.t(), alpha=-1))
+        residual = torch.linalg.vector_norm(centred.addmm_(centred @ axes, -axes.t()), dim=0)
+        self._note_residual(residual.masked_fill(residual < ROUNDING * spread[0], 0))
 
     def _note_residual(self, residual: Tensor) -> None:
-        """Take notice of what PCA leaves of rows; squares sum to variances of cells."""
+        """Take notice of what PCA leaves of each cell, a standard deviation."""
 
     def start_from(self, other: LatentModel) -> None:
         """Take over what was learned by a model of the same shape."""
@@ -368,8 +381,7 @@ class Autoencoder(LatentModel):
         # Where rows have gaps, hiding more cells is noise enough. A linear model with noise would
         # be no PCA, nor has it much to learn by heart.
         if self.noise == "auto" and not self.masks and self.encoder.skip is not None:
-            scale = NOISE_SHARE * torch.linalg.vector_norm(residual, dim=0)
-            self._set_noise(scale)
+            self._set_noise(NOISE_SHARE * residual)
 
     def _set_noise(self, scale: Tensor) -> None:
         self.noise_scale.copy_(scale)

@@ -64,10 +64,10 @@ class Adam:
         The gradient is divided by it: a batch with a rare value, in a feature that hardly varies,
         would else undo many steps.
         """
-        norm = torch.linalg.vector_norm(self.grad).float()
+        norm = torch.linalg.vector_norm(self.grad)
         if self.typical_norm is None:
             self.typical_norm = norm.clone()
         # fmax: a gradient of zeros, after zeros, has an excess of 0 / 0.
         excess = torch.fmax(norm / self.typical_norm, self.one)
         self.typical_norm.lerp_(norm, 0.05)
-        return excess
+        return excess.float()  # rounded at the end: so it is the same in any unit of the loss

@@ -18,7 +18,10 @@ __all__ = ["CallbackSupportMixin", "Epochs", "Printer", "with_callbacks"]
 
 
 class Printer:
-    """Prints a line an epoch, at most one a second, with the loss and the time left."""
+    """Prints a line an epoch, at most one a second, with the loss and the time left.
+
+    The first and the last epoch are printed in any case.
+    """
 
     def __init__(self, name, max_iter):
         self.name, self.max_iter = name, max_iter
@@ -26,10 +29,11 @@ class Printer:
 
     def __call__(self, history):
         now, n_iter = time.monotonic(), len(history.losses)
-        if now - self.last < 1 and n_iter not in (1, self.max_iter):
+        if now - self.last < 1 and n_iter > 1 and not history.is_over:
             return
         self.last = now
-        left = (now - self.start) / n_iter * (self.max_iter - n_iter)
+        n_left = 0 if history.is_over else self.max_iter - n_iter
+        left = (now - self.start) / n_iter * n_left
         held_out = "".join(f", held out {loss:.4f}" for loss in history.validation_losses[-1:])
         print(
             f"[{self.name}] epoch {n_iter}/{self.max_iter}: "

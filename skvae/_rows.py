@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import reduce
 from itertools import repeat
 from typing import NamedTuple
 
@@ -104,4 +105,6 @@ class BlockRows(Rows):
 
     def some(self, n: int) -> Part:
         train = (~self.is_held_out).nonzero()[:, 0]
-        return self.read(train[spread(len(train), n)])
+        indices = train[spread(len(train), n)]
+        # As many at a time as the buffer holds: reading may need more than what comes of it.
+        return reduce(Part.join, map(self.read, indices.split(self.block * self.n_blocks)))

@@ -44,11 +44,13 @@ class History:
     """What happened: at the end of each epoch the loss, in nats a row.
 
     at_start : the loss of held-out rows before, where it is good enough to be kept.
+    is_over : whether the last epoch was the last, or one too many without progress.
     """
 
     losses: list[float] = field(default_factory=list)
     validation_losses: list[float] = field(default_factory=list)
     at_start: float = math.inf
+    is_over: bool = False
 
 
 class DivergedError(ValueError):
@@ -186,7 +188,9 @@ def train(
             # While the weight of the KL term rises, the loss cannot tell progress.
             if epoch + 1 >= plan.warmup * plan.max_iter:
                 progress.update(judged, keep=rows.n_held_out > 0)
-            if report(history) or progress.epochs_without >= plan.patience:
+            is_last = epoch + 1 == plan.max_iter
+            history.is_over = is_last or progress.epochs_without >= plan.patience
+            if report(history) or history.is_over:
                 break
     except KeyboardInterrupt:
         if not history.losses:

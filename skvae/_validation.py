@@ -151,6 +151,11 @@ def check_sample_weight(sample_weight, n_samples):
     return weights
 
 
+def unless_uniform(weights):
+    """Return the weights, None if they are all the same: then rounding would be all they bring."""
+    return None if weights is None or (weights == weights[0]).all() else weights
+
+
 def check_count(name, value):
     """Raise unless a number of things to draw is a positive int."""
     rule = Interval(Integral, 1, np.inf)

@@ -53,6 +53,16 @@ def test_a_scoring_monitor_sees_every_epoch(Estimator, X):
     assert epochs[-1] == pytest.approx(model.score(X), rel=1e-6)
 
 
+def test_the_epoch_in_which_training_stops_is_the_last_one(Estimator, X, capsys):
+    monitor = callback.ScoringMonitor(scoring={"score": default_score})
+    model = quick(Estimator, max_iter=50, n_iter_no_change=2, tol=1e3, verbose=1)
+    model.set_callbacks(monitor).fit(X, np.zeros(100))
+    assert model.n_iter_ < 50
+    assert f"epoch {model.n_iter_}/50" in capsys.readouterr().out.splitlines()[-1]
+    epochs = [row for row in monitor.get_logs().data if row["task_name"] == "epoch"]
+    assert len(epochs) == model.n_iter_
+
+
 def test_a_progress_bar_runs_to_its_end(Estimator, X, capsys):
     pytest.importorskip("rich")
     model = quick(Estimator).set_callbacks(callback.ProgressBar())

@@ -19,8 +19,11 @@ WEIGHTS = {
     "check_sample_weight_equivalence_on_dense_data": REASON,
     "check_sample_weight_equivalence_on_sparse_data": REASON,
 }
-# In full batch and double precision, the autoencoder has no reason to fail any.
+# In full batch, double precision and without noise, the autoencoder has no reason to fail any. It
+# starts at a PCA, where most gradients are zero but for rounding, of which Adam makes full steps:
+# so there are fewer components than the rows have, and steps are small.
 EXACT = {"dtype": "float64", "batch_size": 1000, "early_stopping": False, "max_iter": 10}
+EXACT |= {"noise": 0.0, "n_components": 2, "learning_rate": 1e-4}
 
 
 def configurations():
@@ -130,9 +133,8 @@ def test_the_weight_of_a_row_is_not_ignored(Estimator):
 def test_a_uniform_weight_is_no_weight(Estimator, X):
     model = quick(Estimator)
     plain = model.fit(X).score_samples(X)
-    np.testing.assert_allclose(
-        model.fit(X, sample_weight=np.full(len(X), 3.0)).score_samples(X), plain, rtol=1e-6
-    )
+    weighted = model.fit(X, sample_weight=np.full(len(X), 0.3)).score_samples(X)
+    np.testing.assert_array_equal(weighted, plain)
 
 
 def test_weights_of_zero_leave_rows_out_of_the_threshold(X):

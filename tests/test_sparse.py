@@ -60,7 +60,7 @@ def test_rows_are_made_dense_a_few_at_a_time(Estimator, monkeypatch):
     monkeypatch.setattr("skvae._table.PART_BYTES", 2**18)
     model = quick(Estimator, likelihood="gaussian", batch_size=64, max_iter=1).fit(X)
     model.transform(X)
-    assert max(most) <= 2000 * 200  # the rows from which means are taken
+    assert max(most) <= 1000 * 200  # the rows in which spikes are looked for
 
 
 def test_items_of_the_same_kind_are_recommended():

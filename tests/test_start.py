@@ -58,12 +58,37 @@ def test_codes_start_with_zero_mean_and_unit_variance():
     np.testing.assert_allclose(np.cov(codes.T, bias=True), np.eye(2), atol=1e-8)
 
 
-def test_a_weight_counts_as_copies():
-    X, weight = make_rows(60, 5), np.arange(60) % 3
+@pytest.mark.parametrize("shape", [(60, 5), (12, 30), (25, 40)])
+def test_a_weight_counts_as_copies(shape):
+    X, weight = make_rows(*shape), np.arange(shape[0]) % 3
     one, other = started(X, weight.astype(float))[0], started(np.repeat(X, weight, axis=0))[0]
     x = torch.from_numpy(X)
+    torch.testing.assert_close(one.encode(x), other.encode(x))
     torch.testing.assert_close(one.decode(one.encode(x)), other.decode(other.encode(x)))
     torch.testing.assert_close(one.noise_scale, other.noise_scale)
+
+
+def test_a_fit_starts_from_weighted_rows_as_from_copies():
+    X, weight = make_rows(40, 30), np.arange(40) % 3
+    model = quick(AutoencoderTransformer, early_stopping=False, dtype="float64", max_iter=1)
+    model.set_params(learning_rate=1e-12, latent_density=None)
+    codes = model.fit(np.repeat(X, weight, axis=0)).transform(X)
+    np.testing.assert_allclose(model.fit(X, sample_weight=weight).transform(X), codes, rtol=1e-6)
+
+
+def test_where_all_is_restored_rounding_is_no_noise():
+    X = make_rows(10, 30)
+    model, x = started(X, n_components=12)
+    np.testing.assert_allclose(model.decode(model.encode(x)), X, atol=1e-8)
+    assert not model.is_noisy
+
+
+def test_the_mean_is_that_of_the_rows_of_the_pca():
+    X = make_rows(5000, 4)
+    model = quick(AutoencoderTransformer, max_iter=1, learning_rate=1e-12, early_stopping=False)
+    restored = model.set_params(n_components=1).fit(X)
+    restored = restored.inverse_transform(restored.transform(X))
+    np.testing.assert_allclose(restored.mean(axis=0), X.mean(axis=0), atol=1e-5)
 
 
 def test_it_starts_from_rows_with_gaps():

@@ -48,8 +48,8 @@ MISTYPED = {
     "warm_start": ["yes", 1],
 }
 OF_AUTOENCODER = (
-    {"noise": [-1.0, float("nan")], "latent_density": ["kde"]},
-    {"noise": ["some", None], "tied": ["no", 1], "latent_density": [3, object()]},
+    {"noise": [-1.0, float("nan"), "some"], "latent_density": ["kde"]},
+    {"noise": [None, [0.1]], "tied": ["no", 1], "latent_density": [3, object()]},
 )
 OF_VAE = (
     {"beta": [-1.0, float("nan")], "warmup_fraction": [-0.1, 1.1], "n_draws": [0, -3]}
