@@ -84,7 +84,7 @@ class ImportanceWeighted:
         self.out, self.factor = out, factor
         self.loc, raw = out.chunk(2, -1)
         # As in `split_posterior`; the gradient is divided by it.
-        self.half_scale = torch.sigmoid(raw).clamp_(min=SMALLEST_SCALE)
+        self.half_scale = torch.sigmoid(raw).clamp(min=SMALLEST_SCALE)
         self.noise = self.loc.new_empty(n_draws, *self.loc.shape).normal_(generator=generator)
         self.z = torch.addcmul(self.loc, self.noise, self.half_scale, value=2)
 

@@ -134,6 +134,14 @@ class Columns:
         parts = [b.likelihood.redraw(x[..., b.cells], generator) for b in self.blocks]
         return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
 
+    def blurred(self, shared: Tensor, noise: float) -> Tensor:
+        """Return shared vectors as if real values had further noise of this scale."""
+        blurred = shared.clone()
+        for block in self.blocks:
+            if block.likelihood.shared_is_variance:
+                blurred[0, block.cells] += noise**2
+        return blurred
+
     def start(self, mean: Tensor) -> Tensor:
         """Return an output of the decoder with about this mean, shape (n_outputs,)."""
         parts = [block.likelihood.params_for_mean(mean[block.cells]) for block in self.blocks]

@@ -316,8 +316,10 @@ def _finished(model: LatentModel, rows: Rows, seed: int) -> LatentModel:
     model = frozen(model)
     held_out = _to_cpu(next(rows.held_out.split(MANY_ROWS))) if rows.n_held_out else None
     with _inferring(torch.device("cpu")):
+        some = _to_cpu(rows.some(MANY_ROWS))
+        model.fit_codes(*some)
         if rows.n_held_out < ENOUGH_ROWS:
-            model.fit_shared(*_to_cpu(rows.some(MANY_ROWS)), _generator(seed))
+            model.fit_shared(*some, _generator(seed))
         if held_out:
             learned = model.shared.clone()
             model.fit_shared(*held_out, _generator(seed))

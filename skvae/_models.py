@@ -19,6 +19,11 @@ from ._columns import BlockSpec, Columns
 from ._networks import MLP
 
 TINY = 1e-30
+# Noise in working units with which an autoencoder's rows are scored: errors far below what a
+# column varies would else decide.
+BLUR = 0.3
+# What is added to variances of codes, of their mean.
+SHARE_OF_ALL = 0.01
 # Times that an autoencoder which was trained without gaps looks at those that it has filled.
 N_REFILLS = 10
 # Principal axes are found among a few more, in so many rounds: enough for the reconstruction to
@@ -195,9 +200,14 @@ class LatentModel(nn.Module):
         # Without gaps in the training rows there is nothing to look for.
         return self.see(x, hider) if self.masks else Seen(x, None, self.columns.embed(x))
 
-    def log_prob(self, seen: Seen, out: Tensor) -> Tensor:
-        """Return log p(x | z) by column, zero where it is missing, (..., n_columns)."""
-        log_prob = self.columns.log_prob(seen.cells, out, self.shared)
+    def log_prob(self, seen: Seen, out: Tensor, shared: Tensor | None = None) -> Tensor:
+        """Return log p(x | z) by column, zero where it is missing, (..., n_columns).
+
+        `shared` are the shared vectors, if not those that were learned.
+        """
+        log_prob = self.columns.log_prob(
+            seen.cells, out, self.shared if shared is None else shared
+        )
         if seen.observed is None:
             return log_prob
         of_columns = seen.observed
@@ -282,6 +292,9 @@ class LatentModel(nn.Module):
         for _ in range(self.columns.n_updates):
             self._follow(seen, weight, out, 1.0)
 
+    def fit_codes(self, x: Tensor, weight: Tensor | None) -> None:
+        """Learn of the codes of training rows what scoring needs."""
+
     def _follow(self, seen: Seen, weight: Tensor | None, out: Tensor, rate: float) -> None:
         """Move the shared vectors to what is likely for these rows.
 
@@ -326,6 +339,8 @@ class Autoencoder(LatentModel):
     # learns faster, but small tables by heart.
     gain = 3**0.5
     noise_scale: Tensor
+    code_center: Tensor
+    code_scale: Tensor
 
     def __init__(
         self,
@@ -367,6 +382,8 @@ class Autoencoder(LatentModel):
         self.encoder.shares_weights = tied
         # The same of each cell, or "auto"; what follows the cells tells which are known.
         self.register_buffer("noise_scale", torch.zeros(self.n_inputs))
+        self.register_buffer("code_center", torch.zeros(n_components))
+        self.register_buffer("code_scale", torch.eye(n_components))
         self.noise, self.is_noisy = noise, False
         if not isinstance(noise, str):
             self.noise_scale[: self.columns.n_cells] = noise
@@ -419,13 +436,41 @@ class Autoencoder(LatentModel):
         out, through_decoder = self.decoder.trace(z)
         through_encoder(through_decoder(self._grad(seen, weight, out)))
 
+    def fit_codes(self, x: Tensor, weight: Tensor | None) -> None:
+        """Learn the normal distribution of the codes of (weighted) rows."""
+        codes, weight = (
+            self.encode(x).double(),
+            torch.ones_like(x[:, :1]) if weight is None else weight,
+        )
+        share = weight.double() / weight.sum().clamp(min=TINY)
+        center = (codes * share).sum(0)
+        centred = (codes - center) * share.sqrt()
+        covariance = centred.t() @ centred
+        # Codes may lie in a subspace; a share of their variance keeps the rest from counting much.
+        covariance.diagonal().add_(SHARE_OF_ALL * covariance.diagonal().mean() + TINY)
+        self.code_center.copy_(center)
+        self.code_scale.copy_(torch.linalg.cholesky(covariance))
+
+    def log_prob_of_code(self, z: Tensor) -> Tensor:
+        """Return the log-density of codes in nats, (n_samples,), float64."""
+        centred, scale = (z - self.code_center).double(), self.code_scale.double()
+        standard = torch.linalg.solve_triangular(scale, centred.t(), upper=False)
+        log_norm = scale.diagonal().log().sum() + 0.5 * len(scale) * math.log(2 * math.pi)
+        return -0.5 * standard.square().sum(0) - log_norm
+
     def score(self, x: Tensor) -> Tensor:
-        return self.contributions(x).sum(-1)
+        seen = self.see(x)
+        z = self.encoder(seen.input)
+        return self._log_prob_given(seen, z).sum(-1) + self.log_prob_of_code(z)
 
     def contributions(self, x: Tensor) -> Tensor:
-        """Return log p(x | f(x)) by column; float64."""
+        """Return log p(x | f(x)) by column, of rows that are blurred as in `score`; float64."""
         seen = self.see(x)
-        return self.log_prob(seen, self.decoder(self.encoder(seen.input))).double()
+        return self._log_prob_given(seen, self.encoder(seen.input))
+
+    def _log_prob_given(self, seen: Seen, z: Tensor) -> Tensor:
+        shared = self.columns.blurred(self.shared, BLUR)
+        return self.log_prob(seen, self.decoder(z), shared).double()
 
     def impute(self, x: Tensor) -> Tensor:
         return self.decode(self._code_of_gaps(x))

@@ -61,6 +61,8 @@ class Likelihood:
     starts_with_mean : bool
         Whether the first of its parameters is the mean itself, with no link between. An
         autoencoder then starts from a PCA of these columns.
+    shared_is_variance : bool
+        Whether its first shared vector is the variance of the noise.
     needs_levels : bool
         Whether it is built with the number of levels of each categorical column.
     n_cells : int
@@ -73,6 +75,7 @@ class Likelihood:
     support = "real numbers"
     continuous = True
     starts_with_mean = False
+    shared_is_variance = False
     needs_levels = False
     n_updates = 1
     n_cells = 1
@@ -132,6 +135,7 @@ class Gaussian(Likelihood):
 
     starts_with_mean = True
     n_shared = 1
+    shared_is_variance = True
 
     # Where a column is a function of the code, the density has no upper bound; and one that
     # hardly varies in the training rows may yet do so in others. In working units (columns of
@@ -210,6 +214,7 @@ class StudentT(Likelihood):
 
     starts_with_mean = True
     n_shared = 1
+    shared_is_variance = True
     n_updates = 10
     df = 4
     floor = Gaussian.floor
