@@ -5,9 +5,12 @@ from numbers import Real
 import numpy as np
 
 from . import _defaults, _latent
-from ._base import AUTO, RULES, BaseAutoencoder
+from ._base import AUTO, RULES, BaseAutoencoder, resolved
 from ._models import Autoencoder
 from ._validation import Having, Interval, Options
+
+# Epochs up to which noise="auto" is none.
+FEW_EPOCHS = 10
 
 
 class AutoencoderTransformer(BaseAutoencoder):
@@ -28,8 +31,7 @@ class AutoencoderTransformer(BaseAutoencoder):
     Parameters
     ----------
     n_components : int or "auto", default="auto"
-        Dimensions of the code. "auto" is half the number of features, 2 to 16, but one for two
-        columns of numbers: two numbers could restore any row.
+        Dimensions of the code. "auto" is half the number of features, 2 to 16.
     hidden_layer_sizes : tuple of int or "auto", default="auto"
         Widths of the encoder's hidden layers; the decoder has them in reverse. ``()`` is a linear
         model. "auto" is two layers, sized by the number of features; none where X has as many
@@ -59,8 +61,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         Standard deviation, in working units, of normal noise added to the encoder's input in
         training (denoising autoencoder), so that it does not learn rows by heart. "auto" goes by
         the column: 0.4 times the error of a PCA with `n_components`; 0 where some columns are
-        flags, counts or levels, where training rows have missing cells, with `tied`, and without
-        hidden layers.
+        flags, counts or levels, where training rows have missing cells, with `tied`, without
+        hidden layers, and where `max_iter` is at most 10.
     tied : bool, default=False
         Whether the decoder's weights are the encoder's, transposed. Not where training rows have
         missing cells, nor with likelihoods of several parameters.
@@ -214,9 +216,16 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.verbose = verbose
         self.warm_start = warm_start
 
-    def _model_parameters(self):
-        noise = self.noise if isinstance(self.noise, str) else float(self.noise)
-        return {"noise": noise, "tied": bool(self.tied)}
+    def _model_parameters(self, n_samples):
+        noise = resolved(self.noise, self._auto_noise, n_samples)
+        return {
+            "noise": noise if isinstance(noise, str) else float(noise),
+            "tied": bool(self.tied),
+        }
+
+    def _auto_noise(self, n_samples):
+        # Rows that are seen a few times are not learned by heart, and noise takes its time.
+        return "auto" if self._plan(n_samples).max_iter > FEW_EPOCHS else 0.0
 
     def _training_parameters(self):
         return {"warmup": 0.0}

@@ -82,7 +82,8 @@ def _unchanged_on_failure(estimator):
         raise
 
 
-def _resolved(value, default, *args):
+def resolved(value, default, *args):
+    """Return the value of a parameter, or what its default makes of the arguments if "auto"."""
     return default(*args) if isinstance(value, str) else value
 
 
@@ -129,7 +130,7 @@ class BaseAutoencoder(
 
     # ------------------------------------------------------------------ what a subclass says
 
-    def _model_parameters(self):
+    def _model_parameters(self, n_samples):
         """Return the arguments of the model class that only this estimator has."""
         raise NotImplementedError
 
@@ -265,13 +266,13 @@ class BaseAutoencoder(
 
     def _model_config(self, X, blocks):
         """Return the arguments of the model class, "auto" resolved."""
-        hidden = _resolved(
+        hidden = resolved(
             self.hidden_layer_sizes,
             self._sizes.hidden_layer_sizes,
             *X.shape,
             _blocks.are_discrete(blocks),
         )
-        n_components = _resolved(self.n_components, self._sizes.n_components, X.shape[1])
+        n_components = resolved(self.n_components, self._sizes.n_components, X.shape[1])
         return {
             "blocks": tuple(block.spec for block in blocks),
             "masks": has_gaps(X),
@@ -279,7 +280,7 @@ class BaseAutoencoder(
             "n_components": int(n_components),
             "hidden_layer_sizes": tuple(int(width) for width in hidden),
             "activation": self.activation,
-            **self._model_parameters(),
+            **self._model_parameters(len(X)),
         }
 
     def _fit_table(self, X, weights, blocks, seed):
@@ -313,12 +314,14 @@ class BaseAutoencoder(
                 "changed; use warm_start=False to start anew."
             )
 
+    def _batch_size(self, n_samples):
+        return int(min(resolved(self.batch_size, self._sizes.batch_size, n_samples), n_samples))
+
     def _plan(self, n_samples):
         """Return the numbers of training, "auto" resolved."""
-        batch_size = _resolved(self.batch_size, self._sizes.batch_size, n_samples)
-        batch_size = int(min(batch_size, n_samples))
-        max_iter = int(_resolved(self.max_iter, _defaults.max_iter, n_samples, batch_size))
-        patience = _resolved(self.n_iter_no_change, _defaults.n_iter_no_change, max_iter)
+        batch_size = self._batch_size(n_samples)
+        max_iter = int(resolved(self.max_iter, _defaults.max_iter, n_samples, batch_size))
+        patience = resolved(self.n_iter_no_change, _defaults.n_iter_no_change, max_iter)
         return Plan(
             max_iter=max_iter,
             batch_size=batch_size,

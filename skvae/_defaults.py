@@ -48,6 +48,14 @@ class Sizes(NamedTuple):
         return power_of_two(n_samples / self.n_batches, 32, 256)
 
 
+def n_training_draws(batch_size):
+    """Return as many draws of each code as make a step of 256, 1 to 5.
+
+    A step of fewer takes hardly less time.
+    """
+    return int(np.clip(256 // batch_size, 1, 5))
+
+
 def max_iter(n_samples, batch_size):
     """Return the epochs that make N_STEPS steps, more where rows are many.
 

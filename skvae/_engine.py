@@ -40,7 +40,7 @@ IN_MEMORY_BYTES = 2**26
 # Rows from which means of features are taken.
 MANY_ROWS = 2_000
 # Rows of the PCA that training starts from, and how many numbers they may hold.
-START_ROWS, START_CELLS = 10_000, 2**22
+START_ROWS, START_CELLS = 10_000, 2**20
 # Bytes that the intermediate results of a batch take when a method runs over rows: as many as
 # stay in the cache, but more for a few rows that need much, to a limit.
 CACHED_BYTES, BATCH_BYTES, A_FEW_ROWS = 2**22, 2**25, 128

@@ -146,6 +146,11 @@ class Table:
         there = [*self.order, *self.ordinal, *self.categorical]
         return of_columns[..., np.argsort(there)]
 
+    @property
+    def curved(self):
+        """Columns of X whose map is no straight line."""
+        return [*(int(self.order[j]) for j, _ in self._knots()), *self.ordinal]
+
     def _knots(self):
         if self.knots is None:
             return []

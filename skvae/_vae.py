@@ -6,7 +6,7 @@ from numbers import Integral, Real
 import numpy as np
 
 from . import _defaults, _engine
-from ._base import RULES, BaseAutoencoder
+from ._base import AUTO, RULES, BaseAutoencoder, resolved
 from ._models import VAE
 from ._validation import Interval
 
@@ -73,16 +73,16 @@ class VAETransformer(BaseAutoencoder):
     n_draws : int, default=128
         Draws for the importance-sampling estimate of log p(x) in `score_samples`. More draws give
         a tighter estimate, in proportion slower; a power of two is best.
-    n_training_draws : int, default=5
+    n_training_draws : int or "auto", default="auto"
         Draws of each code in training. One maximises the ELBO, several the importance-weighted
         bound (IWAE [2]_), which is nearer to log p(x): a better density, for about as much more
-        time as the decoder takes of a step.
+        time as the decoder takes of a step. "auto" is what makes 256 codes of a batch, 1 to 5.
     learning_rate : float, default=2e-3
         Highest step size of Adam; it rises shortly, then falls along a cosine over `max_iter`.
     weight_decay : float, default=0.0
         Decoupled weight decay (AdamW) of the weight matrices.
     batch_size : int or "auto", default="auto"
-        Rows in a training step. "auto" is a part in 32 of the rows, 32 to 256.
+        Rows in a training step. "auto" is a part in 64 of the rows, 32 to 256.
     max_iter : int or "auto", default="auto"
         Epochs. "auto" is what makes about 4,000 steps, more where rows are over 10,000, at
         least 20 and at most 1,000.
@@ -171,10 +171,10 @@ class VAETransformer(BaseAutoencoder):
         "beta": (Interval(Real, 0, np.inf),),
         "warmup_fraction": (Interval(Real, 0, 1, "[]"),),
         "n_draws": (Interval(Integral, 1, np.inf),),
-        "n_training_draws": (Interval(Integral, 1, np.inf),),
+        "n_training_draws": (Interval(Integral, 1, np.inf), AUTO),
     }
     _model_class = VAE
-    _sizes = _defaults.Sizes(least_width=128, components=(1, 32), n_batches=32)
+    _sizes = _defaults.Sizes(least_width=128, components=(1, 32), n_batches=64)
     _numbers = "heteroscedastic_gaussian"
     _numbers_beside_levels = "ordinal"
 
@@ -189,7 +189,7 @@ class VAETransformer(BaseAutoencoder):
         beta=1.0,
         warmup_fraction=0.0,
         n_draws=128,
-        n_training_draws=5,
+        n_training_draws="auto",
         learning_rate=2e-3,
         weight_decay=0.0,
         batch_size="auto",
@@ -229,11 +229,14 @@ class VAETransformer(BaseAutoencoder):
         self.verbose = verbose
         self.warm_start = warm_start
 
-    def _model_parameters(self):
+    def _model_parameters(self, n_samples):
+        n_draws = resolved(
+            self.n_training_draws, _defaults.n_training_draws, self._batch_size(n_samples)
+        )
         return {
             "beta": float(self.beta),
             "n_draws": int(self.n_draws),
-            "n_training_draws": int(self.n_training_draws),
+            "n_training_draws": int(n_draws),
         }
 
     def _training_parameters(self):
