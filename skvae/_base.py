@@ -124,9 +124,7 @@ class BaseAutoencoder(
     _rules = RULES
     _model_class = None
     _sizes = None  # what "auto" means for them
-    # The likelihoods of real values, if "auto": of a table of numbers, of a mixed data frame.
-    _numbers = "gaussian"
-    _numbers_beside_levels = "gaussian"
+    _numbers_beside_levels = "gaussian"  # the likelihood of numbers in a mixed data frame
 
     # ------------------------------------------------------------------ what a subclass says
 
@@ -137,6 +135,10 @@ class BaseAutoencoder(
     def _training_parameters(self):
         """Return the share of training in which the KL term is warmed up."""
         raise NotImplementedError
+
+    def _likelihood_of_numbers(self, n_columns):
+        """Return what likelihood="auto" is for a table of so many columns, all real values."""
+        return "gaussian"
 
     def _finish(self, X, weights, n_steps, seed):
         """Set the fitted attributes that only this estimator has, from training rows."""
@@ -301,7 +303,8 @@ class BaseAutoencoder(
             return _blocks.of_kinds(self._schema.kinds, n_levels)
         likelihood = self.likelihood
         if likelihood == "auto":
-            likelihood = "bernoulli" if _blocks.is_binary(X) else self._numbers
+            numbers = self._likelihood_of_numbers(X.shape[1])
+            likelihood = "bernoulli" if _blocks.is_binary(X) else numbers
         return [_blocks.Block(likelihood, tuple(range(X.shape[1])))]
 
     def _check_warm_start(self, start, config):
@@ -371,7 +374,8 @@ class BaseAutoencoder(
         if is_frame(X):
             check_array(np.zeros((len(X), 1)), ensure_min_samples=2, estimator=self)
             chosen = None if self.likelihood == "auto" else self.likelihood
-            self._schema = Schema.fit(X, chosen, self._numbers, self._numbers_beside_levels)
+            numbers = self._likelihood_of_numbers(X.shape[1])
+            self._schema = Schema.fit(X, chosen, numbers, self._numbers_beside_levels)
         elif isinstance(self.likelihood, dict):
             raise ValueError(
                 "A dict as likelihood names columns of a data frame, but X is none; name one "

@@ -12,6 +12,9 @@ from ._validation import Interval
 
 # Burda et al.: a component whose posterior mean varies less than this over the rows is not used.
 ACTIVE_VARIANCE = 0.01
+# Columns up to which noise may differ from row to row, if "auto": the scales of hundreds, as of
+# pixels, would be learned by heart.
+A_FEW_COLUMNS = 100
 
 
 class VAETransformer(BaseAutoencoder):
@@ -175,7 +178,6 @@ class VAETransformer(BaseAutoencoder):
     }
     _model_class = VAE
     _sizes = _defaults.Sizes(least_width=128, components=(1, 32), n_batches=64)
-    _numbers = "heteroscedastic_gaussian"
     _numbers_beside_levels = "ordinal"
 
     def __init__(
@@ -238,6 +240,9 @@ class VAETransformer(BaseAutoencoder):
             "n_draws": int(self.n_draws),
             "n_training_draws": int(n_draws),
         }
+
+    def _likelihood_of_numbers(self, n_columns):
+        return "heteroscedastic_gaussian" if n_columns <= A_FEW_COLUMNS else "gaussian"
 
     def _training_parameters(self):
         return {"warmup": float(self.warmup_fraction)}
