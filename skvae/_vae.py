@@ -27,7 +27,8 @@ class VAETransformer(BaseAutoencoder):
 
     .. math:: E_{q(z|x)}[\log p(x | z)] - \beta\, KL(q(z | x) \| N(0, I)),
 
-    in nats, summed over features and components, averaged over rows.
+    in nats, summed over features and components, averaged over rows, or, with several
+    `n_training_draws`, an importance-weighted bound that is nearer to log p(x).
 
     X is an array or a sparse matrix of numbers, or a pandas or polars data frame whose columns may
     be numbers, flags, strings and categories; of a frame, `inverse_transform`, `sample` and
@@ -51,12 +52,12 @@ class VAETransformer(BaseAutoencoder):
         The distribution p(x | z). "auto" goes by the dtypes of a data frame: booleans and columns
         of two levels are "bernoulli", strings, categories and enums "categorical", floats and
         integers beside any of these "ordinal"; numbers that are 0 and 1, in a frame or in all of
-        an array, are "bernoulli" too; arrays and frames of numbers alone are "gaussian". A
-        name holds for all columns: "gaussian" (with a learned noise scale for each), "ordinal" (by
-        their quantiles; whole, rounded and repeated numbers as such), "heteroscedastic_gaussian"
-        (noise that differs from row to row),
-        "student_t" (some cells are wild), "bernoulli" (values in [0, 1]), "poisson" and
-        "negative_binomial" (counts), "multinomial" (a row is counts over the columns). So does a
+        an array, are "bernoulli" too; other numbers, in arrays and in frames of numbers alone,
+        are "heteroscedastic_gaussian". A name holds for all columns: "gaussian" (with a learned
+        noise scale for each), "heteroscedastic_gaussian" (noise that differs from row to row),
+        "ordinal" (by their quantiles; whole, rounded and repeated numbers as such), "student_t"
+        (some cells are wild), "bernoulli" (values in [0, 1]), "poisson" and "negative_binomial"
+        (counts), "multinomial" (a row is counts over the columns). So does a
         subclass of :class:`skvae.likelihoods.Likelihood`. A dict {columns: likelihood} overrides
         "auto" for columns of a data frame, where "categorical" may be chosen, too; columns are a
         name, a tuple of names, or a function that takes the frame and returns names, as
@@ -72,7 +73,8 @@ class VAETransformer(BaseAutoencoder):
         Weight of the KL term in the training loss, and nowhere else.
     warmup_fraction : float, default=0.0
         Share of `max_iter` in which the weight of the KL term rises from 0 to `beta`: with one
-        training draw, 0.2 keeps components in use that would be given up early.
+        training draw, 0.2 keeps components in use that would be given up early. For images
+        whose draws should look right, take that, and likelihood="gaussian".
     n_draws : int, default=128
         Draws for the importance-sampling estimate of log p(x) in `score_samples`. More draws give
         a tighter estimate, in proportion slower; a power of two is best.
