@@ -46,8 +46,7 @@ html_theme_options = {
 }
 # These pages have no pages below them.
 html_sidebars = {
-    page: []
-    for page in ("index", "getting_started", "add_a_likelihood", "architecture")
+    page: [] for page in ("index", "getting_started", "add_a_likelihood", "architecture")
 }
 html_static_path = ["_static"]
 html_css_files = ["wide.css"]
