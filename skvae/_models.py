@@ -189,7 +189,7 @@ class LatentModel(nn.Module):
         if not self.masks and not missing.any():
             return Seen(x, None, self.columns.embed(x))
         cells, observed = x.masked_fill(missing, 0), (~missing).to(x.dtype)
-        seen = observed.index_select(-1, self.first_cell) if self.is_wide else observed
+        seen = self._of_columns(observed)
         if hider is not None:
             seen = hidden(seen, hider)
         visible = seen.index_select(-1, self.column_of) if self.is_wide else seen
@@ -210,10 +210,11 @@ class LatentModel(nn.Module):
         )
         if seen.observed is None:
             return log_prob
-        of_columns = seen.observed
-        if self.is_wide:
-            of_columns = of_columns.index_select(-1, self.first_cell)
-        return log_prob * of_columns
+        return log_prob * self._of_columns(seen.observed)
+
+    def _of_columns(self, of_cells: Tensor) -> Tensor:
+        """Return what the first cell of each column has."""
+        return of_cells.index_select(-1, self.first_cell) if self.is_wide else of_cells
 
     def encode(self, x: Tensor) -> Tensor:
         """Return the codes of rows."""
@@ -461,7 +462,10 @@ class Autoencoder(LatentModel):
     def score(self, x: Tensor) -> Tensor:
         seen = self.see(x)
         z = self.encoder(seen.input)
-        return self._log_prob_given(seen, z).sum(-1) + self.log_prob_of_code(z)
+        of_code = self.log_prob_of_code(z)
+        if seen.observed is not None:  # of a row of gaps nothing is known, nor of its code
+            of_code = of_code * self._of_columns(seen.observed).mean(-1)
+        return self._log_prob_given(seen, z).sum(-1) + of_code
 
     def contributions(self, x: Tensor) -> Tensor:
         """Return log p(x | f(x)) by column, of rows that are blurred as in `score`; float64."""

@@ -12,9 +12,9 @@ from ._validation import Interval
 
 # Burda et al.: a component whose posterior mean varies less than this over the rows is not used.
 ACTIVE_VARIANCE = 0.01
-# Columns up to which noise may differ from row to row, if "auto": the scales of hundreds, as of
+# Columns up to which noise may differ from row to row, if "auto": the scales of many, as of
 # pixels, would be learned by heart.
-A_FEW_COLUMNS = 100
+A_FEW_COLUMNS = 50
 
 
 class VAETransformer(BaseAutoencoder):
@@ -53,7 +53,7 @@ class VAETransformer(BaseAutoencoder):
         of two levels are "bernoulli", strings, categories and enums "categorical", floats and
         integers beside any of these "ordinal"; numbers that are 0 and 1, in a frame or in all of
         an array, are "bernoulli" too; other numbers, in arrays and in frames of numbers alone,
-        are "heteroscedastic_gaussian" up to 100 columns and "gaussian" beyond. A name holds for
+        are "heteroscedastic_gaussian" up to 50 columns and "gaussian" beyond. A name holds for
         all columns: "gaussian" (with a learned noise scale for each), "heteroscedastic_gaussian"
         (noise that differs from row to row), "ordinal" (by their quantiles; whole, rounded and
         repeated numbers as such), "student_t" (some cells are wild), "bernoulli" (values in

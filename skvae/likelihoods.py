@@ -486,8 +486,8 @@ class Multinomial(Likelihood):
         share = mean / mean.sum(-1, keepdim=True).clamp(min=TINY)
         return (share.clamp(min=SMALLEST_SHARE).log(),)
 
-    def shared_statistics(self, x: Tensor, *_: Tensor) -> tuple[Tensor, ...]:
-        return (x.sum(-1, keepdim=True).expand_as(x),)
+    def shared_statistics(self, x: Tensor, logits: Tensor, *_: Tensor) -> tuple[Tensor, ...]:
+        return (x.sum(-1, keepdim=True).expand_as(logits),)
 
 
 def share_out(total: Tensor, probs: Tensor, generator: Generator) -> Tensor:

@@ -13,7 +13,7 @@ from helpers import Laplace, make_rows, quick
 from helpers import Poisson as UsersPoisson
 from scipy.special import expit, log_softmax, softmax
 
-from skvae import VAETransformer
+from skvae import AutoencoderTransformer, VAETransformer
 from skvae.likelihoods import (
     LIKELIHOODS,
     Bernoulli,
@@ -538,13 +538,21 @@ def test_shares_are_taken_by_the_bernoulli(Estimator):
     assert set(np.unique(check_every_method(model, X))) == {0, 1}
 
 
-def test_auto_is_gaussian_unless_there_are_zeros_and_ones_only(Estimator):
-    X = (make_rows(150, 4) > 0).astype(float)
-    named = {name: quick(Estimator, likelihood=name) for name in ("auto", "gaussian", "bernoulli")}
+@pytest.mark.parametrize(
+    ("Estimator", "n_columns", "real"),
+    [
+        (AutoencoderTransformer, 4, "gaussian"),
+        (VAETransformer, 4, "heteroscedastic_gaussian"),
+        (VAETransformer, 60, "gaussian"),
+    ],
+)
+def test_auto_is_of_real_values_unless_there_are_zeros_and_ones_only(Estimator, n_columns, real):
+    X = (make_rows(150, n_columns) > 0).astype(float)
+    named = {name: quick(Estimator, likelihood=name) for name in ("auto", real, "bernoulli")}
     scores = {name: model.fit(X).score(X) for name, model in named.items()}
-    assert scores["auto"] == scores["bernoulli"] != scores["gaussian"]
+    assert scores["auto"] == scores["bernoulli"] != scores[real]
     X[-1, -1] = 2
-    assert named["auto"].fit(X).score(X) == named["gaussian"].fit(X).score(X)
+    assert named["auto"].fit(X).score(X) == named[real].fit(X).score(X)
 
 
 @pytest.mark.parametrize(

@@ -195,7 +195,7 @@ def test_it_does_not_depend_on_units_or_shifts():
 
 def test_a_pickle_and_a_warm_start_keep_skip_and_noise():
     X = make_rows(200, 5)
-    model = quick(AutoencoderTransformer, warm_start=True).fit(X)
+    model = quick(AutoencoderTransformer, warm_start=True, max_iter=20).fit(X)
     again = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(again.transform(X), model.transform(X))
     before = model.module_.noise_scale.clone()

@@ -205,9 +205,12 @@ def test_every_parameter_of_training_has_an_effect(Estimator, name, values):
     "activation", ["relu", "leaky_relu", "elu", "silu", "gelu", "tanh", "sigmoid", "identity"]
 )
 def test_every_activation_learns(Estimator, X, activation):
-    if Estimator is AutoencoderTransformer and activation != "identity":
+    if Estimator is AutoencoderTransformer:
+        if activation == "identity":
+            pytest.skip("it starts as a PCA, where it would end")
         X = make_curve(200, 6)  # on linear rows it starts where it would end
-    model = quick(Estimator, activation=activation, max_iter=60, early_stopping=False).fit(X)
+    model = quick(Estimator, activation=activation, max_iter=60, early_stopping=False)
+    model.set_params(learning_rate=1e-2).fit(X)
     assert model.loss_curve_[-1] < model.loss_curve_[0]
 
 
