@@ -235,7 +235,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         return "auto" if self._plan(n_samples).max_iter > FEW_EPOCHS else 0.0
 
     def _training_parameters(self):
-        return {"warmup": 0.0}
+        return {"warmup": 0.0, "grace": 0.0}
 
     def _finish(self, X, weights, n_steps, seed):
         self.latent_density_ = None

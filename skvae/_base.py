@@ -133,7 +133,7 @@ class BaseAutoencoder(
         raise NotImplementedError
 
     def _training_parameters(self):
-        """Return the share of training in which the KL term is warmed up."""
+        """Return the shares of training in which the KL term, and the loss, are given time."""
         raise NotImplementedError
 
     def _likelihood_of_numbers(self, n_columns):

@@ -35,6 +35,7 @@ class Plan:
     learning_rate: float
     weight_decay: float
     warmup: float  # share of the epochs in which the weight of the KL term rises
+    grace: float  # share in which lack of progress does not count
     patience: int  # epochs without progress after which training stops
     tol: float
 
@@ -188,6 +189,8 @@ def train(
             # While the weight of the KL term rises, the loss cannot tell progress.
             if epoch + 1 >= plan.warmup * plan.max_iter:
                 progress.update(judged, keep=rows.n_held_out > 0)
+            if epoch + 1 < plan.grace * plan.max_iter:
+                progress.epochs_without = 0
             is_last = epoch + 1 == plan.max_iter
             history.is_over = is_last or progress.epochs_without >= plan.patience
             if report(history) or history.is_over:

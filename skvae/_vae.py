@@ -12,6 +12,8 @@ from ._validation import Interval
 
 # Burda et al.: a component whose posterior mean varies less than this over the rows is not used.
 ACTIVE_VARIANCE = 0.01
+# Share of `max_iter` in which lack of progress does not count.
+GRACE = 0.2
 # Columns up to which noise may differ from row to row, if "auto": the scales of many, as of
 # pixels, would be learned by heart.
 A_FEW_COLUMNS = 50
@@ -99,8 +101,8 @@ class VAETransformer(BaseAutoencoder):
         Share of the rows to hold out, at most half and 10,000 of them; none are where X
         has under 10.
     n_iter_no_change : int or "auto", default="auto"
-        Epochs without progress after which training stops. "auto" is a fifth of `max_iter`, at
-        least 10.
+        Epochs without progress after which training stops; the first fifth of `max_iter` does
+        not count. "auto" is a fifth of `max_iter`, at least 10.
     tol : float, default=1e-4
         What counts as progress, in nats a row.
     contamination : float, default=0.1
@@ -247,7 +249,8 @@ class VAETransformer(BaseAutoencoder):
         return "heteroscedastic_gaussian" if n_columns <= A_FEW_COLUMNS else "gaussian"
 
     def _training_parameters(self):
-        return {"warmup": float(self.warmup_fraction)}
+        # It may take a while until the codes are worth their KL.
+        return {"warmup": float(self.warmup_fraction), "grace": GRACE}
 
     def _finish(self, X, weights, n_steps, seed):
         spread = self._run("encode", X).var(axis=0)
