@@ -234,7 +234,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         # Rows that are seen a few times are not learned by heart, and noise takes its time.
         return "auto" if self._plan(n_samples).max_iter > FEW_EPOCHS else 0.0
 
-    def _training_parameters(self):
+    def _training_parameters(self, n_samples):
         return {"warmup": 0.0, "grace": 0.0}
 
     def _finish(self, X, weights, n_steps, seed):

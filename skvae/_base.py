@@ -132,7 +132,7 @@ class BaseAutoencoder(
         """Return the arguments of the model class that only this estimator has."""
         raise NotImplementedError
 
-    def _training_parameters(self):
+    def _training_parameters(self, n_samples):
         """Return the shares of training in which the KL term, and the loss, are given time."""
         raise NotImplementedError
 
@@ -232,12 +232,12 @@ class BaseAutoencoder(
         """Fit to validated rows, from the table and module of a previous fit if there is one."""
         seeds = _engine.spawn_seeds(self._seed_of_draws(None), 5)
         blocks = self._blocks_of(X)
-        config = self._model_config(X, blocks)
-        table = table or self._fit_table(X, weights, blocks, seeds[3])
-        self._check_warm_start(start, config)
         n_held_out = (
             _defaults.held_out(len(X), self.validation_fraction) if self.early_stopping else 0
         )
+        config = self._model_config(X, blocks, len(X) - n_held_out)
+        table = table or self._fit_table(X, weights, blocks, seeds[3])
+        self._check_warm_start(start, config)
         plan = self._plan(len(X) - n_held_out)
         epochs = Epochs(self, plan.max_iter, **data)
         printer = Printer(type(self).__name__, plan.max_iter) if self.verbose else None
@@ -266,8 +266,8 @@ class BaseAutoencoder(
         self._set_offset(X, weights, n_steps, seeds[4])
         epochs.close(attributes)
 
-    def _model_config(self, X, blocks):
-        """Return the arguments of the model class, "auto" resolved."""
+    def _model_config(self, X, blocks, n_train):
+        """Return the arguments of the model class, "auto" resolved; `n_train` rows will train."""
         hidden = resolved(
             self.hidden_layer_sizes,
             self._sizes.hidden_layer_sizes,
@@ -282,7 +282,7 @@ class BaseAutoencoder(
             "n_components": int(n_components),
             "hidden_layer_sizes": tuple(int(width) for width in hidden),
             "activation": self.activation,
-            **self._model_parameters(len(X)),
+            **self._model_parameters(n_train),
         }
 
     def _fit_table(self, X, weights, blocks, seed):
@@ -332,7 +332,7 @@ class BaseAutoencoder(
             weight_decay=float(self.weight_decay),
             patience=int(patience),
             tol=float(self.tol),
-            **self._training_parameters(),
+            **self._training_parameters(n_samples),
         )
 
     def _attributes(self, module, table, history):

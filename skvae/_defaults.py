@@ -56,6 +56,11 @@ def n_training_draws(batch_size):
     return int(np.clip(256 // batch_size, 1, 5))
 
 
+def warmup_fraction(n_training_draws):
+    """Return a fifth where training takes one draw, which is when components are given up."""
+    return 0.2 if n_training_draws == 1 else 0.0
+
+
 def max_iter(n_samples, batch_size):
     """Return the epochs that make N_STEPS steps, more where rows are many.
 

@@ -62,11 +62,11 @@ class DivergedError(ValueError):
 class Progress:
     """The best state so far, and since when."""
 
-    flat: Tensor
+    learned: list[Tensor]
     tol: float
     best: float = math.inf
     epochs_without: int = 0
-    best_flat: Tensor | None = None
+    kept: list[Tensor] = field(default_factory=list)
 
     def update(self, loss: float, keep: bool) -> None:
         """Note the loss of an epoch; with `keep`, remember the weights if it is the lowest."""
@@ -74,13 +74,13 @@ class Progress:
         if loss < self.best:
             self.best = loss
             if keep:
-                self.best_flat = self.flat.clone()
+                self.kept = [tensor.clone() for tensor in self.learned]
 
     def restore(self) -> bool:
         """Put the best weights back; tell whether there were any."""
-        if self.best_flat is not None:
-            self.flat.copy_(self.best_flat)
-        return self.best_flat is not None
+        for tensor, kept in zip(self.learned, self.kept, strict=bool(self.kept)):
+            tensor.copy_(kept)
+        return bool(self.kept)
 
 
 def cosine(step: int, n_steps: int, n_rising: int) -> float:
@@ -98,6 +98,13 @@ class Gauge:
         self.model, self.part, self.size, self.seed = model, part, size, seed
 
     @torch.inference_mode()
+    def typical(self) -> float:
+        """Return the median loss of a row, its weight left aside."""
+        generator = Generator(self.part.x.device).manual_seed(self.seed)
+        parts = [self.model.judge(x, generator) for x, _ in self.part.split(self.size)]
+        return -torch.cat(parts).median().item()
+
+    @torch.inference_mode()
     def loss(self) -> float:
         """Return the (weighted) mean loss of a row in nats."""
         generator = Generator(self.part.x.device).manual_seed(self.seed)
@@ -109,7 +116,10 @@ class Gauge:
 
 
 class DivergenceCheck:
-    """Knows the loss before training, to tell a model that got worse."""
+    """Knows the loss of a usual row before training, to tell a model that got worse.
+
+    The mean would not do: a row far out may be ever less likely while all others improve.
+    """
 
     def __init__(self, at_start: float, learning_rate: float):
         self.at_start, self.learning_rate = at_start, learning_rate
@@ -172,8 +182,8 @@ def train(
     size, seed = 8 * plan.batch_size, noise.initial_seed()
     training = Gauge(model, rows.some(MONITORED_ROWS), size, seed)
     validation = Gauge(model, rows.held_out, size, seed) if rows.n_held_out else None
-    check = DivergenceCheck(training.loss(), plan.learning_rate)
-    progress = Progress(optimizer.flat, plan.tol)
+    check = DivergenceCheck(training.typical(), plan.learning_rate)
+    progress = Progress([optimizer.flat, model.shared], plan.tol)
     if validation and model.starts_linear:  # where training starts may be as good as it gets
         history.at_start = validation.loss()
         progress.update(history.at_start, keep=True)
@@ -199,7 +209,6 @@ def train(
         if not history.losses:
             raise
         warnings.warn("Training interrupted by user.", stacklevel=2)
-    if progress.restore():
-        loss = training.loss()
-    check.better_than_at_start(loss)
+    progress.restore()
+    check.better_than_at_start(training.typical())
     return history

@@ -73,10 +73,10 @@ class VAETransformer(BaseAutoencoder):
         density, so scores are in the units of X.
     beta : float, default=1.0
         Weight of the KL term in the training loss, and nowhere else.
-    warmup_fraction : float, default=0.0
-        Share of `max_iter` in which the weight of the KL term rises from 0 to `beta`: with one
-        training draw, 0.2 keeps components in use that would be given up early. For images
-        whose draws should look right, take that, and likelihood="gaussian".
+    warmup_fraction : float or "auto", default="auto"
+        Share of `max_iter` in which the weight of the KL term rises from 0 to `beta`. "auto" is
+        0.2 with one training draw, so that components are not given up early, and 0 with more,
+        which have no need of it.
     n_draws : int, default=128
         Draws for the importance-sampling estimate of log p(x) in `score_samples`. More draws give
         a tighter estimate, in proportion slower; a power of two is best.
@@ -89,7 +89,7 @@ class VAETransformer(BaseAutoencoder):
     weight_decay : float, default=0.0
         Decoupled weight decay (AdamW) of the weight matrices.
     batch_size : int or "auto", default="auto"
-        Rows in a training step. "auto" is a part in 64 of the rows, 32 to 256.
+        Rows in a training step. "auto" is a part in 32 of the rows, 32 to 256.
     max_iter : int or "auto", default="auto"
         Epochs. "auto" is what makes about 4,000 steps, more where rows are over 10,000, at
         least 20 and at most 1,000.
@@ -176,12 +176,12 @@ class VAETransformer(BaseAutoencoder):
 
     _rules = RULES | {
         "beta": (Interval(Real, 0, np.inf),),
-        "warmup_fraction": (Interval(Real, 0, 1, "[]"),),
+        "warmup_fraction": (Interval(Real, 0, 1, "[]"), AUTO),
         "n_draws": (Interval(Integral, 1, np.inf),),
         "n_training_draws": (Interval(Integral, 1, np.inf), AUTO),
     }
     _model_class = VAE
-    _sizes = _defaults.Sizes(least_width=128, components=(1, 32), n_batches=64)
+    _sizes = _defaults.Sizes(least_width=128, components=(1, 32), n_batches=32)
     _numbers_beside_levels = "ordinal"
 
     def __init__(
@@ -193,7 +193,7 @@ class VAETransformer(BaseAutoencoder):
         likelihood="auto",
         scaling="standard",
         beta=1.0,
-        warmup_fraction=0.0,
+        warmup_fraction="auto",
         n_draws=128,
         n_training_draws="auto",
         learning_rate=2e-3,
@@ -235,22 +235,25 @@ class VAETransformer(BaseAutoencoder):
         self.verbose = verbose
         self.warm_start = warm_start
 
+    def _n_training_draws(self, n_samples):
+        batch_size = self._batch_size(n_samples)
+        return int(resolved(self.n_training_draws, _defaults.n_training_draws, batch_size))
+
     def _model_parameters(self, n_samples):
-        n_draws = resolved(
-            self.n_training_draws, _defaults.n_training_draws, self._batch_size(n_samples)
-        )
         return {
             "beta": float(self.beta),
             "n_draws": int(self.n_draws),
-            "n_training_draws": int(n_draws),
+            "n_training_draws": self._n_training_draws(n_samples),
         }
 
     def _likelihood_of_numbers(self, n_columns):
         return "heteroscedastic_gaussian" if n_columns <= A_FEW_COLUMNS else "gaussian"
 
-    def _training_parameters(self):
+    def _training_parameters(self, n_samples):
+        n_draws = self._n_training_draws(n_samples)
+        warmup = resolved(self.warmup_fraction, _defaults.warmup_fraction, n_draws)
         # It may take a while until the codes are worth their KL.
-        return {"warmup": float(self.warmup_fraction), "grace": GRACE}
+        return {"warmup": float(warmup), "grace": GRACE}
 
     def _finish(self, X, weights, n_steps, seed):
         spread = self._run("encode", X).var(axis=0)

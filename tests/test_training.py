@@ -67,7 +67,7 @@ def test_without_held_out_rows_the_training_loss_is_watched(Estimator, X):
 
 def test_the_weights_that_were_best_are_put_back():
     weights = torch.zeros(3)
-    progress = Progress(weights, tol=0.0)
+    progress = Progress([weights], tol=0.0)
     for epoch, loss in enumerate([3.0, 1.0, 2.0, 1.5], start=1):
         weights.fill_(epoch)
         progress.update(loss, keep=True)
