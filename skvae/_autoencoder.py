@@ -116,7 +116,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         The density fitted to the codes of training rows (of 2,000 of them at most).
     offset_ : float
         `decision_function` is `score_samples` minus this. It is set on all training rows, or,
-        where scoring them would cost much against training, on a random part of at least 256.
+        where scoring them would cost much against training, on a random part of at least 128.
     n_iter_ : int
         Epochs run.
     loss_curve_ : list of float

@@ -40,6 +40,11 @@ def of_kinds(kinds, n_levels):
     return sorted(blocks, key=lambda block: block.place)
 
 
+def _values(X, columns):
+    """Return some columns, without a copy where they are all."""
+    return X if len(columns) == X.shape[1] else X[:, list(columns)]
+
+
 def is_binary(X):
     """Tell whether X has zeros, ones and gaps only; most arrays are told by their first rows."""
     return all(
@@ -50,10 +55,8 @@ def is_binary(X):
 def have_shares(X, blocks):
     """Tell whether a column of flags has values between zero and one."""
     numbers = [block for block in blocks if block.levels is None]
-    flags = [
-        list(block.columns) for block in numbers if _engine.describe(block.likelihood).redraws
-    ]
-    return any(not is_binary(X if len(c) == X.shape[1] else X[:, c]) for c in flags)
+    flags = [block.columns for block in numbers if _engine.describe(block.likelihood).redraws]
+    return any(not is_binary(_values(X, columns)) for columns in flags)
 
 
 def are_discrete(blocks):
@@ -80,7 +83,7 @@ def check_support(X, blocks, names):
     for likelihood, columns, levels in blocks:
         if levels is not None:
             continue
-        values = X if len(columns) == X.shape[1] else X[:, list(columns)]
+        values = _values(X, columns)
         refused = _engine.unsupported(likelihood, values)
         if refused is None:
             continue

@@ -7,6 +7,7 @@ log p(x | z) at z to that of the encoder's output. `factor` is the weight of the
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Generator, Tensor
@@ -50,6 +51,10 @@ class OneDraw:
     def value(self, log_prob: Tensor) -> Tensor:
         """Return the bound of each row from log p(x | z), (n_samples,)."""
         return log_prob - self.factor * gaussian_kl(*split_posterior(self.out)).sum(-1)
+
+    def weights(self, log_prob: Callable[[], Tensor], weight: Tensor | None) -> Tensor | None:
+        """Return how much the draws count, which is as much as their rows."""
+        return weight
 
     def backward(self, grad: Tensor, weight: Tensor | None) -> Tensor:
         """Return the gradient of the encoder's output.
@@ -99,10 +104,13 @@ class ImportanceWeighted:
         kl = gaussian_kl(*split_posterior(self.out)).sum(-1)
         return bound + (1 - self.factor) * kl
 
-    def shares(self, log_prob: Tensor) -> Tensor:
-        """Return the part of each draw in its row's bound, (n_draws, n_samples, 1)."""
-        self._shares = self._log_weights(log_prob).softmax(0)[..., None]
-        return self._shares
+    def weights(self, log_prob: Callable[[], Tensor], weight: Tensor | None) -> Tensor:
+        """Return the part of each draw in its row's bound, times the weight of the row.
+
+        `log_prob` gives log p(x | z); the shape is (n_draws, n_samples, 1).
+        """
+        self._shares = self._log_weights(log_prob()).softmax(0)[..., None]
+        return weighted(self._shares, weight)
 
     def backward(self, grad: Tensor, weight: Tensor | None) -> Tensor:
         """Return the gradient of the encoder's output.

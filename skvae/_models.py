@@ -261,8 +261,13 @@ class LatentModel(nn.Module):
         """Return the score of each row in nats, a function of the row alone; float64."""
         raise NotImplementedError
 
-    def posterior_draw(self, seen: Tensor, generator: Generator) -> Tensor:
-        """Return a code of each row, drawn where codes are random, from the encoder's input."""
+    def restored(
+        self, seen: Seen, weight: Tensor | None, generator: Generator
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the decoder's output for rows, and how much each of these counts.
+
+        Where codes are random, that is for draws of them, along a leading axis if they are many.
+        """
         raise NotImplementedError
 
     def impute(self, x: Tensor) -> Tensor:
@@ -289,7 +294,7 @@ class LatentModel(nn.Module):
         if weight is not None:
             weight = weight / weight.mean().clamp(min=TINY)
         seen = self.see(x)
-        out = self.decoder(self.posterior_draw(seen.input, generator))
+        out, weight = self.restored(seen, weight, generator)
         for _ in range(self.columns.n_updates):
             self._follow(seen, weight, out, 1.0)
 
@@ -408,8 +413,10 @@ class Autoencoder(LatentModel):
     def encode(self, x: Tensor) -> Tensor:
         return self.encoder(self.see(x).input)
 
-    def posterior_draw(self, seen: Tensor, generator: Generator) -> Tensor:
-        return self.encoder(seen)
+    def restored(
+        self, seen: Seen, weight: Tensor | None, generator: Generator
+    ) -> tuple[Tensor, Tensor | None]:
+        return self.decoder(self.encoder(seen.input)), weight
 
     def _corrupted(self, seen: Tensor, generator: Generator) -> Tensor:
         if not self.is_noisy:
@@ -439,13 +446,7 @@ class Autoencoder(LatentModel):
 
     def fit_codes(self, x: Tensor, weight: Tensor | None) -> None:
         """Learn the normal distribution of the codes of (weighted) rows."""
-        codes, weight = (
-            self.encode(x).double(),
-            torch.ones_like(x[:, :1]) if weight is None else weight,
-        )
-        share = weight.double() / weight.sum().clamp(min=TINY)
-        center = (codes * share).sum(0)
-        centred = (codes - center) * share.sqrt()
+        center, centred = deviations(self.encode(x).double(), weight)
         covariance = centred.t() @ centred
         # Codes may lie in a subspace; a share of their variance keeps the rest from counting much.
         covariance.diagonal().add_(SHARE_OF_ALL * covariance.diagonal().mean() + TINY)
@@ -551,51 +552,41 @@ class VAE(LatentModel):
         """Return KL(q(z | x) || N(0, I)) by component in nats, (n_samples, n_components)."""
         return gaussian_kl(*self.posterior(self.see(x)))
 
-    def posterior_draw(self, seen: Tensor, generator: Generator) -> Tensor:
-        return OneDraw(self.encoder(seen), generator, self.beta).z
-
     def _drawn_view(self, x: Tensor, generator: Generator) -> Seen:
         """Return training rows; where they stand for draws, new ones each time."""
         return self._training_view(self.columns.redraw(x, generator) if self.shares else x)
 
+    def _draws(
+        self, code: Tensor, generator: Generator, factor: float
+    ) -> OneDraw | ImportanceWeighted:
+        if self.n_training_draws == 1:
+            return OneDraw(code, generator, factor)
+        return ImportanceWeighted(code, self.n_training_draws, generator, factor)
+
     def bound(self, x: Tensor, generator: Generator) -> Tensor:
         seen = self._drawn_view(x, generator)
-        draws = self._draws(self.encoder(seen.input), generator)
+        draws = self._draws(self.encoder(seen.input), generator, self.beta)
         return draws.value(self.log_prob(seen, self.decoder(draws.z)).sum(-1))
 
-    def _draws(self, code: Tensor, generator: Generator) -> OneDraw | ImportanceWeighted:
-        if self.n_training_draws == 1:
-            return OneDraw(code, generator, self.beta)
-        return ImportanceWeighted(code, self.n_training_draws, generator, self.beta)
+    def restored(
+        self, seen: Seen, weight: Tensor | None, generator: Generator
+    ) -> tuple[Tensor, Tensor | None]:
+        draws = self._draws(self.encoder(seen.input), generator, self.beta)
+        out = self.decoder(draws.z)
+        return out, draws.weights(lambda: self.log_prob(seen, out).sum(-1), weight)
 
     def ascend(
         self, x: Tensor, weight: Tensor | None, generator: Generator, moment: Moment
     ) -> None:
-        ascend = self._ascend_once if self.n_training_draws == 1 else self._ascend_weighted
-        ascend(self._drawn_view(x, generator), weight, generator, moment)
-
-    def _ascend_once(
-        self, seen: Seen, weight: Tensor | None, generator: Generator, moment: Moment
-    ) -> None:
+        seen = self._drawn_view(x, generator)
         code, through_encoder = self.encoder.trace(seen.input, to_input=False)
-        draw = OneDraw(code, generator, self.beta * moment.warmth)
-        out, through_decoder = self.decoder.trace(draw.z)
-        grad = through_decoder(self._grad(seen, weight, out))
-        through_encoder(draw.backward(grad, weight))
-        # Rybkin et al., "Simple and effective VAE training with calibrated decoders", 2021
-        self._follow(seen, weight, out, moment.rate)
-
-    def _ascend_weighted(
-        self, seen: Seen, weight: Tensor | None, generator: Generator, moment: Moment
-    ) -> None:
-        code, through_encoder = self.encoder.trace(seen.input, to_input=False)
-        factor = self.beta * moment.warmth
-        draws = ImportanceWeighted(code, self.n_training_draws, generator, factor)
-        out, through_decoder = self.decoder.trace(draws.z.flatten(0, 1))
-        out = out.unflatten(0, draws.z.shape[:2])
-        of_draws = weighted(draws.shares(self.log_prob(seen, out).sum(-1)), weight)
-        grad = through_decoder(self._grad(seen, of_draws, out).flatten(0, 1))
+        draws = self._draws(code, generator, self.beta * moment.warmth)
+        out, through_decoder = self.decoder.trace(draws.z.flatten(0, -2))
+        out = out.view(*draws.z.shape[:-1], -1)
+        of_draws = draws.weights(lambda: self.log_prob(seen, out).sum(-1), weight)
+        grad = through_decoder(self._grad(seen, of_draws, out).flatten(0, -2))
         through_encoder(draws.backward(grad.view_as(draws.z), weight))
+        # Rybkin et al., "Simple and effective VAE training with calibrated decoders", 2021
         self._follow(seen, of_draws, out, moment.rate)
 
     def _log_prob_of_draws(self, seen: Seen, z: Tensor) -> Tensor:

@@ -76,11 +76,10 @@ class Progress:
             if keep:
                 self.kept = [tensor.clone() for tensor in self.learned]
 
-    def restore(self) -> bool:
-        """Put the best weights back; tell whether there were any."""
-        for tensor, kept in zip(self.learned, self.kept, strict=bool(self.kept)):
+    def restore(self) -> None:
+        """Put the best state back, if one was remembered."""
+        for tensor, kept in zip(self.learned, self.kept, strict=False):
             tensor.copy_(kept)
-        return bool(self.kept)
 
 
 def cosine(step: int, n_steps: int, n_rising: int) -> float:
@@ -98,13 +97,6 @@ class Gauge:
         self.model, self.part, self.size, self.seed = model, part, size, seed
 
     @torch.inference_mode()
-    def typical(self) -> float:
-        """Return the median loss of a row, its weight left aside."""
-        generator = Generator(self.part.x.device).manual_seed(self.seed)
-        parts = [self.model.judge(x, generator) for x, _ in self.part.split(self.size)]
-        return -torch.cat(parts).median().item()
-
-    @torch.inference_mode()
     def loss(self) -> float:
         """Return the (weighted) mean loss of a row in nats."""
         generator = Generator(self.part.x.device).manual_seed(self.seed)
@@ -116,10 +108,7 @@ class Gauge:
 
 
 class DivergenceCheck:
-    """Knows the loss of a usual row before training, to tell a model that got worse.
-
-    The mean would not do: a row far out may be ever less likely while all others improve.
-    """
+    """Knows the loss before training, to tell a model that got worse."""
 
     def __init__(self, at_start: float, learning_rate: float):
         self.at_start, self.learning_rate = at_start, learning_rate
@@ -182,7 +171,7 @@ def train(
     size, seed = 8 * plan.batch_size, noise.initial_seed()
     training = Gauge(model, rows.some(MONITORED_ROWS), size, seed)
     validation = Gauge(model, rows.held_out, size, seed) if rows.n_held_out else None
-    check = DivergenceCheck(training.typical(), plan.learning_rate)
+    check = DivergenceCheck(training.loss(), plan.learning_rate)
     progress = Progress([optimizer.flat, model.shared], plan.tol)
     if validation and model.starts_linear:  # where training starts may be as good as it gets
         history.at_start = validation.loss()
@@ -210,5 +199,5 @@ def train(
             raise
         warnings.warn("Training interrupted by user.", stacklevel=2)
     progress.restore()
-    check.better_than_at_start(training.typical())
+    check.better_than_at_start(training.loss())
     return history

@@ -130,7 +130,7 @@ class VAETransformer(BaseAutoencoder):
         Mean KL(q(z | x) || N(0, I)) of each component over training rows, in nats.
     offset_ : float
         `decision_function` is `score_samples` minus this. It is set on all training rows, or,
-        where scoring them would cost much against training, on a random part of at least 256.
+        where scoring them would cost much against training, on a random part of at least 128.
     n_iter_ : int
         Epochs run.
     loss_curve_ : list of float

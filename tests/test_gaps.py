@@ -493,8 +493,10 @@ def test_contributions_sum_to_the_score(Estimator, X, scaling, dtype):
 def test_contributions_of_a_frame_have_its_columns(Estimator):
     frame = mixed_table()
     holed, gaps = frame_with_gaps(frame)
-    model = quick(Estimator).fit(holed)
-    contributions = model.contributions(holed)
+    model = quick(Estimator)
+    if Estimator is VAETransformer:  # the ELBO, whose posterior is that of the draws
+        model.set_params(n_training_draws=1)
+    contributions = model.fit(holed).contributions(holed)
     assert isinstance(contributions, pd.DataFrame)
     assert list(contributions.columns) == list(frame.columns)
     assert (contributions.dtypes == np.float64).all()
@@ -504,7 +506,7 @@ def test_contributions_of_a_frame_have_its_columns(Estimator):
         of_code = density_of_codes(model, holed) * (~gaps).mean(axis=1)
         np.testing.assert_allclose(sums + of_code, scores, rtol=1e-4, atol=1e-4)
     else:
-        assert (sums - scores).min() > -0.5
+        assert (sums - scores).min() > -0.01
     other = quick(Estimator).fit(pl.DataFrame(frame[["x", "city", "y"]].to_dict("list")))
     contributions = other.contributions(pl.DataFrame(frame[["x", "city", "y"]].to_dict("list")))
     assert isinstance(contributions, pl.DataFrame)

@@ -80,8 +80,7 @@ def test_tumours_are_told_from_what_is_usual(Estimator):
 
 
 # One noise scale for all images, and codes that fill the prior: what draws of images need.
-FOR_IMAGES = {"likelihood": "gaussian", "n_training_draws": 1, "warmup_fraction": 0.2}
-FOR_IMAGES |= {"batch_size": 64}
+FOR_IMAGES = {"likelihood": "gaussian", "n_training_draws": 1, "batch_size": 64}
 
 
 @pytest.fixture(

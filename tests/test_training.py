@@ -1,7 +1,7 @@
 """Training: every row counts, the best weights are kept, and what goes wrong is told."""
 
 import _thread
-import threading
+import itertools
 import time
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from helpers import make_curve, make_rows, quick
 from sklearn.exceptions import NotFittedError
 
-from skvae import AutoencoderTransformer, VAETransformer
+from skvae import AutoencoderTransformer, VAETransformer, _training
 from skvae._training import Progress, cosine
 
 
@@ -141,30 +141,31 @@ def test_a_fit_that_fails_leaves_the_old_one(Estimator, X, fault):
         np.testing.assert_array_equal(got, wanted)
 
 
-ENDLESS = {"max_iter": 10**7, "n_iter_no_change": 10**7}
+def interrupt_in_epoch(number, monkeypatch):
+    """Press Ctrl-C, so to speak, as an epoch begins."""
+    run_epoch, n_calls = _training.run_epoch, itertools.count(1)
+
+    def interrupted(*args):
+        if next(n_calls) == number:
+            _thread.interrupt_main()
+        run_epoch(*args)
+
+    monkeypatch.setattr(_training, "run_epoch", interrupted)
 
 
-def interrupt_after(seconds):
-    """Press Ctrl-C, so to speak, from another thread."""
-    timer = threading.Timer(seconds, _thread.interrupt_main)
-    timer.start()
-    return timer
-
-
-def test_an_interrupt_leaves_a_model_to_use(Estimator, X):
-    model = quick(Estimator, **ENDLESS)
-    interrupt_after(0.7)
+def test_an_interrupt_leaves_a_model_to_use(Estimator, X, monkeypatch):
+    interrupt_in_epoch(4, monkeypatch)
+    model = quick(Estimator, max_iter=1000, n_iter_no_change=1000)
     with pytest.warns(UserWarning, match="interrupted"):
         model.fit(X)
-    assert 1 <= model.n_iter_ == len(model.loss_curve_)
+    assert model.n_iter_ == len(model.loss_curve_) == 3
     assert all(np.isfinite(part).all() for part in outputs(model, X))
     assert set(model.predict(X)) == {-1, 1}
 
 
-def test_an_interrupt_before_the_first_epoch_ends_is_raised(Estimator):
-    X = make_rows(10**6, 3)
-    model = quick(Estimator, batch_size=1, **ENDLESS)
-    interrupt_after(2.5)
+def test_an_interrupt_before_the_first_epoch_ends_is_raised(Estimator, X, monkeypatch):
+    interrupt_in_epoch(1, monkeypatch)
+    model = quick(Estimator)
     with pytest.raises(KeyboardInterrupt):
         model.fit(X)
     with pytest.raises(NotFittedError):
