@@ -2,6 +2,7 @@
 
 import _thread
 import itertools
+import signal
 import time
 
 import numpy as np
@@ -141,20 +142,26 @@ def test_a_fit_that_fails_leaves_the_old_one(Estimator, X, fault):
         np.testing.assert_array_equal(got, wanted)
 
 
-def interrupt_in_epoch(number, monkeypatch):
-    """Press Ctrl-C, so to speak, as an epoch begins."""
+@pytest.fixture
+def interrupt_in_epoch(monkeypatch):
+    """A function that presses Ctrl-C, so to speak, as the epoch of a number begins."""
     run_epoch, n_calls = _training.run_epoch, itertools.count(1)
 
-    def interrupted(*args):
-        if next(n_calls) == number:
-            _thread.interrupt_main()
-        run_epoch(*args)
+    def press(number):
+        def interrupted(*args):
+            if next(n_calls) == number:
+                _thread.interrupt_main()
+            run_epoch(*args)
 
-    monkeypatch.setattr(_training, "run_epoch", interrupted)
+        monkeypatch.setattr(_training, "run_epoch", interrupted)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may ignore it
+    yield press
+    signal.signal(signal.SIGINT, before)
 
 
-def test_an_interrupt_leaves_a_model_to_use(Estimator, X, monkeypatch):
-    interrupt_in_epoch(4, monkeypatch)
+def test_an_interrupt_leaves_a_model_to_use(Estimator, X, interrupt_in_epoch):
+    interrupt_in_epoch(4)
     model = quick(Estimator, max_iter=1000, n_iter_no_change=1000)
     with pytest.warns(UserWarning, match="interrupted"):
         model.fit(X)
@@ -163,8 +170,8 @@ def test_an_interrupt_leaves_a_model_to_use(Estimator, X, monkeypatch):
     assert set(model.predict(X)) == {-1, 1}
 
 
-def test_an_interrupt_before_the_first_epoch_ends_is_raised(Estimator, X, monkeypatch):
-    interrupt_in_epoch(1, monkeypatch)
+def test_an_interrupt_before_the_first_epoch_ends_is_raised(Estimator, X, interrupt_in_epoch):
+    interrupt_in_epoch(1)
     model = quick(Estimator)
     with pytest.raises(KeyboardInterrupt):
         model.fit(X)
