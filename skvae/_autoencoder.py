@@ -46,13 +46,13 @@ class AutoencoderTransformer(BaseAutoencoder):
         integers are "gaussian", booleans and columns of two levels "bernoulli", strings,
         categories and enums "categorical"; numbers that are 0 and 1, in a frame or in all of an
         array, are "bernoulli" too. A name holds for all columns: "gaussian" (with a noise
-        scale for each), "heteroscedastic_gaussian" (noise that differs from row to row),
-        "student_t" (some cells are wild), "bernoulli" (values in [0, 1]), "poisson" and
-        "negative_binomial" (counts), "multinomial" (a row is counts over the columns). So does a
-        subclass of :class:`skvae.likelihoods.Likelihood`. A dict {columns: likelihood} overrides
-        "auto" for columns of a data frame, where "categorical" may be chosen, too; columns are a
-        name, a tuple of names, or a function that takes the frame and returns names, as
-        :func:`~sklearn.compose.make_column_selector` makes.
+        scale for each), "student_t" (some cells are wild), "heteroscedastic_gaussian" and
+        "heteroscedastic_student_t" (noise that differs from row to row), "bernoulli" (values in
+        [0, 1]), "poisson" and "negative_binomial" (counts), "multinomial" (a row is counts over
+        the columns). So does a subclass of :class:`skvae.likelihoods.Likelihood`. A dict
+        {columns: likelihood} overrides "auto" for columns of a data frame, where "categorical"
+        may be chosen, too; columns are a name, a tuple of names, or a function that takes the
+        frame and returns names, as :func:`~sklearn.compose.make_column_selector` makes.
     scaling : {"standard", "quantile", None}, default="standard"
         How columns of a continuous likelihood (the Gaussians, Student's t) are scaled inside the
         model: to zero mean and unit variance (one of which a single value fills more than half

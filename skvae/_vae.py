@@ -55,12 +55,12 @@ class VAETransformer(BaseAutoencoder):
         of two levels are "bernoulli", strings, categories and enums "categorical", floats and
         integers beside any of these "ordinal"; numbers that are 0 and 1, in a frame or in all of
         an array, are "bernoulli" too; other numbers, in arrays and in frames of numbers alone,
-        are "heteroscedastic_gaussian" up to 50 columns and "gaussian" beyond. A name holds for
-        all columns: "gaussian" (with a learned noise scale for each), "heteroscedastic_gaussian"
-        (noise that differs from row to row), "ordinal" (by their quantiles; whole, rounded and
-        repeated numbers as such), "student_t" (some cells are wild), "bernoulli" (values in
-        [0, 1]), "poisson" and "negative_binomial" (counts), "multinomial" (a row is counts over
-        the columns). So does a subclass of :class:`skvae.likelihoods.Likelihood`. A dict
+        are "heteroscedastic_student_t" up to 50 columns and "gaussian" beyond. A name holds for
+        all columns: "gaussian" (with a learned noise scale for each), "student_t" (some cells are
+        wild), "heteroscedastic_gaussian" and "heteroscedastic_student_t" (noise that differs from
+        row to row), "ordinal" (by their quantiles; whole, rounded and repeated numbers as such),
+        "bernoulli" (values in [0, 1]), "poisson" and "negative_binomial" (counts), "multinomial"
+        (a row is counts over the columns). So does a subclass of :class:`skvae.likelihoods.Likelihood`. A dict
         {columns: likelihood} overrides "auto" for columns of a data frame, where "categorical"
         may be chosen, too; columns are a name, a tuple of names, or a function that takes the
         frame and returns names, as :func:`~sklearn.compose.make_column_selector` makes.
@@ -247,7 +247,7 @@ class VAETransformer(BaseAutoencoder):
         }
 
     def _likelihood_of_numbers(self, n_columns):
-        return "heteroscedastic_gaussian" if n_columns <= A_FEW_COLUMNS else "gaussian"
+        return "heteroscedastic_student_t" if n_columns <= A_FEW_COLUMNS else "gaussian"
 
     def _training_parameters(self, n_samples):
         n_draws = self._n_training_draws(n_samples)

@@ -20,6 +20,7 @@ from skvae.likelihoods import (
     Categorical,
     Gaussian,
     HeteroscedasticGaussian,
+    HeteroscedasticStudentT,
     Likelihood,
     Multinomial,
     NegativeBinomial,
@@ -59,6 +60,12 @@ CASES = [
         ([-2.0, 0.0, 30.0], [-6.0, 0.5, 3.0]),
         lambda loc, raw: scipy.stats.norm(loc, softplus(raw) + 0.01),
         id="heteroscedastic gaussian",
+    ),
+    pytest.param(
+        HeteroscedasticStudentT,
+        ([-2.0, 0.0, 30.0], [-6.0, 0.5, 3.0]),
+        lambda loc, raw: scipy.stats.t(8, loc, softplus(raw) + 0.01),
+        id="heteroscedastic student t",
     ),
     pytest.param(
         StudentT,
@@ -492,7 +499,9 @@ def test_counts_are_drawn_where_counts_were_seen(Estimator, name):
     np.testing.assert_allclose(reconstructed.mean(axis=0), X.mean(axis=0), rtol=0.2, atol=0.1)
 
 
-@pytest.mark.parametrize("name", ["student_t", "heteroscedastic_gaussian"])
+@pytest.mark.parametrize(
+    "name", ["student_t", "heteroscedastic_gaussian", "heteroscedastic_student_t"]
+)
 @pytest.mark.parametrize("scaling", ["standard", "quantile", None])
 def test_real_values_are_drawn_where_real_values_were_seen(Estimator, name, X, scaling):
     model = quick(Estimator, likelihood=name, scaling=scaling).fit(X)
@@ -522,6 +531,17 @@ def test_noise_that_depends_on_the_row_is_better_described_if_the_decoder_gives_
     assert score_of("heteroscedastic_gaussian", X) > score_of("gaussian", X)
 
 
+def test_no_single_row_decides_over_the_mean_of_all_with_heavy_tails(rng):
+    z = rng.normal(size=(1000, 1))
+    X = np.hstack([z, z + 0.05 * rng.normal(size=z.shape), np.exp(z) * rng.normal(size=z.shape)])
+    X_new = np.vstack([X[:500], [[0.0, 30.0, 0.0]]])
+    cost = {}
+    for name in ("heteroscedastic_gaussian", "heteroscedastic_student_t"):
+        scores = quick(VAETransformer, likelihood=name, max_iter=40).fit(X).score_samples(X_new)
+        cost[name] = np.median(scores) - scores[-1]
+    assert cost["heteroscedastic_student_t"] < 100 < 1000 < cost["heteroscedastic_gaussian"]
+
+
 def test_zeros_and_ones_are_drawn_where_zeros_and_ones_were_seen(Estimator):
     X = (make_rows(200, 6) > 0).astype(float)
     model = quick(Estimator).fit(X)
@@ -542,7 +562,7 @@ def test_shares_are_taken_by_the_bernoulli(Estimator):
     ("Estimator", "n_columns", "real"),
     [
         (AutoencoderTransformer, 4, "gaussian"),
-        (VAETransformer, 4, "heteroscedastic_gaussian"),
+        (VAETransformer, 4, "heteroscedastic_student_t"),
         (VAETransformer, 60, "gaussian"),
     ],
 )
