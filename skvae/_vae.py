@@ -60,10 +60,11 @@ class VAETransformer(BaseAutoencoder):
         wild), "heteroscedastic_gaussian" and "heteroscedastic_student_t" (noise that differs from
         row to row), "ordinal" (by their quantiles; whole, rounded and repeated numbers as such),
         "bernoulli" (values in [0, 1]), "poisson" and "negative_binomial" (counts), "multinomial"
-        (a row is counts over the columns). So does a subclass of :class:`skvae.likelihoods.Likelihood`. A dict
-        {columns: likelihood} overrides "auto" for columns of a data frame, where "categorical"
-        may be chosen, too; columns are a name, a tuple of names, or a function that takes the
-        frame and returns names, as :func:`~sklearn.compose.make_column_selector` makes.
+        (a row is counts over the columns). So does a subclass of
+        :class:`skvae.likelihoods.Likelihood`. A dict {columns: likelihood} overrides "auto" for
+        columns of a data frame, where "categorical" may be chosen, too; columns are a name, a
+        tuple of names, or a function that takes the frame and returns names, as
+        :func:`~sklearn.compose.make_column_selector` makes.
     scaling : {"standard", "quantile", None}, default="standard"
         How columns of a continuous likelihood (the Gaussians, Student's t) are scaled inside the
         model: to zero mean and unit variance (one of which a single value fills more than half
