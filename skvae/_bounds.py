@@ -7,7 +7,6 @@ log p(x | z) at z to that of the encoder's output. `factor` is the weight of the
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Generator, Tensor
@@ -52,7 +51,7 @@ class OneDraw:
         """Return the bound of each row from log p(x | z), (n_samples,)."""
         return log_prob - self.factor * gaussian_kl(*split_posterior(self.out)).sum(-1)
 
-    def weights(self, log_prob: Callable[[], Tensor], weight: Tensor | None) -> Tensor | None:
+    def weights(self, log_prob: Tensor | None, weight: Tensor | None) -> Tensor | None:
         """Return how much the draws count, which is as much as their rows."""
         return weight
 
@@ -95,8 +94,9 @@ class ImportanceWeighted:
 
     def _log_weights(self, log_prob: Tensor) -> Tensor:
         """Return log p(x, z) - log q(z | x), shape (n_draws, n_samples)."""
-        log_ratio = (self.noise.square() - self.z.square()).mul_(0.5) + (2 * self.half_scale).log()
-        return log_prob + log_ratio.sum(-1)
+        squares = torch.addcmul(self.noise.square(), self.z, self.z, value=-1).sum(-1)
+        log_scale = (2 * self.half_scale).log().sum(-1)
+        return torch.add(log_prob, squares, alpha=0.5) + log_scale
 
     def value(self, log_prob: Tensor) -> Tensor:
         """Return the bound of each row from log p(x | z) of the draws, (n_samples,)."""
@@ -104,12 +104,12 @@ class ImportanceWeighted:
         kl = gaussian_kl(*split_posterior(self.out)).sum(-1)
         return bound + (1 - self.factor) * kl
 
-    def weights(self, log_prob: Callable[[], Tensor], weight: Tensor | None) -> Tensor:
+    def weights(self, log_prob: Tensor, weight: Tensor | None) -> Tensor:
         """Return the part of each draw in its row's bound, times the weight of the row.
 
-        `log_prob` gives log p(x | z); the shape is (n_draws, n_samples, 1).
+        `log_prob` is log p(x | z); the shape is (n_draws, n_samples, 1).
         """
-        self._shares = self._log_weights(log_prob()).softmax(0)[..., None]
+        self._shares = self._log_weights(log_prob).softmax(0)[..., None]
         return weighted(self._shares, weight)
 
     def backward(self, grad: Tensor, weight: Tensor | None) -> Tensor:
@@ -121,7 +121,7 @@ class ImportanceWeighted:
         """
         scale = 2 * self.half_scale
         pull = weighted((self.noise / scale).sub_(self.z), weight)
-        grad = pull.mul_(self._shares).add_(grad).mul_(self._shares)
+        grad = torch.addcmul(grad, pull, self._shares).mul_(self._shares)
         grad_loc, grad_scale = grad.sum(0), (grad * self.noise).sum(0)
         if self.factor != 1:
             rest = 1 - self.factor

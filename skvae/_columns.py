@@ -42,6 +42,19 @@ def _slices(widths: Sequence[int]) -> list[slice]:
     return [slice(*ends) for ends in pairwise(accumulate(widths, initial=0))]
 
 
+def apart(out: Tensor, n_params: int) -> tuple[Tensor, ...]:
+    """Return the parameters that lie side by side, each in one piece of memory.
+
+    On what has holes, elementwise functions take several times as long.
+    """
+    return out.unflatten(-1, (n_params, -1)).movedim(-2, 0).contiguous().unbind()
+
+
+def joined(parts: Sequence[Tensor]) -> Tensor:
+    """Return parts side by side; one is taken as it is."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts), -1)
+
+
 class Columns:
     """What is known of a row's columns; it holds no parameters.
 
@@ -79,9 +92,10 @@ class Columns:
         """Yield each block with the parameters of its likelihood."""
         for block in self.blocks:
             likelihood, cells, outputs = block
-            own, n = self._part(out, outputs), likelihood.n_params
-            vectors = self._part(shared, cells).unbind()[: likelihood.n_shared]
-            yield block, (*((own,) if n == 1 else own.chunk(n, -1)), *vectors)
+            own = self._part(out, outputs)
+            n, n_shared = likelihood.n_params, likelihood.n_shared
+            vectors = self._part(shared, cells).unbind()[:n_shared] if n_shared else ()
+            yield block, (*((own,) if n == 1 else apart(own, n)), *vectors)
 
     def log_prob(self, x: Tensor, out: Tensor, shared: Tensor) -> Tensor:
         """Return the log-density of each column in nats, shape (..., n_columns)."""
@@ -89,7 +103,7 @@ class Columns:
             block.likelihood.log_prob(self._part(x, block.cells), *params)
             for block, params in self.params(out, shared)
         ]
-        return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
+        return joined(parts)
 
     def grads(self, x: Tensor, out: Tensor, shared: Tensor) -> Tensor:
         """Return the gradient of the sum of log_prob, shape of out."""
@@ -98,7 +112,18 @@ class Columns:
             for block, params in self.params(out, shared)
             for grad in block.likelihood.grads(self._part(x, block.cells), *params)
         ]
-        return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
+        return joined(parts)
+
+    def log_prob_and_grads(self, x: Tensor, out: Tensor, shared: Tensor) -> tuple[Tensor, Tensor]:
+        """Return both of these."""
+        both = [
+            block.likelihood.log_prob_and_grads(self._part(x, block.cells), *params)
+            for block, params in self.params(out, shared)
+        ]
+        return (
+            joined([log_prob for log_prob, _ in both]),
+            joined([grad for _, grads in both for grad in grads]),
+        )
 
     def to_outputs(self, of_cells: Tensor) -> Tensor:
         """Return, for a number of each cell, that of the decoder's outputs for it."""
@@ -121,7 +146,7 @@ class Columns:
 
     def _join(self, function: Callable[..., Tensor], out: Tensor, shared: Tensor) -> Tensor:
         parts = [function(block.likelihood, *params) for block, params in self.params(out, shared)]
-        return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
+        return joined(parts)
 
     def embed(self, x: Tensor) -> Tensor:
         """Return what the encoder sees of rows, shape of x."""
@@ -132,7 +157,7 @@ class Columns:
     def redraw(self, x: Tensor, generator: Generator) -> Tensor:
         """Return draws of what the cells of rows stand for, shape of x."""
         parts = [b.likelihood.redraw(x[..., b.cells], generator) for b in self.blocks]
-        return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
+        return joined(parts)
 
     def blurred(self, shared: Tensor, noise: float) -> Tensor:
         """Return shared vectors as if real values had further noise of this scale."""

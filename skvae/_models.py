@@ -246,12 +246,23 @@ class LatentModel(nn.Module):
         """
         raise NotImplementedError
 
-    def _grad(self, seen: Seen, weight: Tensor | None, out: Tensor) -> Tensor:
-        """Return the gradient of the (weighted) log p(x | z) at the decoder's output."""
+    def _grad(self, seen: Seen, out: Tensor) -> Tensor:
+        """Return the gradient of log p(x | z) at the decoder's output."""
         grad = self.columns.grads(seen.cells, out, self.shared)
+        return self._known(seen, grad)
+
+    def _log_prob_and_grad(self, seen: Seen, out: Tensor) -> tuple[Tensor, Tensor]:
+        """Return log p(x | z) of each row, and its gradient at the decoder's output."""
+        log_prob, grad = self.columns.log_prob_and_grads(seen.cells, out, self.shared)
         if seen.observed is not None:
-            grad = grad * self.columns.to_outputs(seen.observed)
-        return weighted(grad, weight)
+            log_prob = log_prob * self._of_columns(seen.observed)
+        return log_prob.sum(-1), self._known(seen, grad)
+
+    def _known(self, seen: Seen, grad: Tensor) -> Tensor:
+        """Return the gradient at the decoder's output, none for what is not known of the rows."""
+        if seen.observed is None:
+            return grad
+        return grad * self.columns.to_outputs(seen.observed)
 
     def judge(self, x: Tensor, generator: Generator) -> Tensor:
         """Return what training is judged by: `bound`, but without noise that nobody asked for."""
@@ -306,6 +317,8 @@ class LatentModel(nn.Module):
 
         `weight` are those of rows, or of draws, of which the outputs then have an axis more.
         """
+        if not self.columns.n_shared:
+            return
         n = out.shape[-2]
         for cells, i, statistic in self.columns.statistics(seen.cells, out, self.shared):
             shared = self.shared[i, cells]  # a view
@@ -442,7 +455,7 @@ class Autoencoder(LatentModel):
         corrupted = self._corrupted(seen.input, generator)
         z, through_encoder = self.encoder.trace(corrupted, to_input=False)
         out, through_decoder = self.decoder.trace(z)
-        through_encoder(through_decoder(self._grad(seen, weight, out)))
+        through_encoder(through_decoder(weighted(self._grad(seen, out), weight)))
 
     def fit_codes(self, x: Tensor, weight: Tensor | None) -> None:
         """Learn the normal distribution of the codes of (weighted) rows."""
@@ -573,7 +586,7 @@ class VAE(LatentModel):
     ) -> tuple[Tensor, Tensor | None]:
         draws = self._draws(self.encoder(seen.input), generator, self.beta)
         out = self.decoder(draws.z)
-        return out, draws.weights(lambda: self.log_prob(seen, out).sum(-1), weight)
+        return out, draws.weights(self.log_prob(seen, out).sum(-1), weight)
 
     def ascend(
         self, x: Tensor, weight: Tensor | None, generator: Generator, moment: Moment
@@ -583,8 +596,12 @@ class VAE(LatentModel):
         draws = self._draws(code, generator, self.beta * moment.warmth)
         out, through_decoder = self.decoder.trace(draws.z.flatten(0, -2))
         out = out.view(*draws.z.shape[:-1], -1)
-        of_draws = draws.weights(lambda: self.log_prob(seen, out).sum(-1), weight)
-        grad = through_decoder(self._grad(seen, of_draws, out).flatten(0, -2))
+        if self.n_training_draws > 1:
+            log_prob, grad = self._log_prob_and_grad(seen, out)
+        else:  # which counts as much as its row
+            log_prob, grad = None, self._grad(seen, out)
+        of_draws = draws.weights(log_prob, weight)
+        grad = through_decoder(weighted(grad, of_draws).flatten(0, -2))
         through_encoder(draws.backward(grad.view_as(draws.z), weight))
         # Rybkin et al., "Simple and effective VAE training with calibrated decoders", 2021
         self._follow(seen, of_draws, out, moment.rate)

@@ -33,7 +33,10 @@ class Activation(NamedTuple):
 
 
 ACTIVATIONS = {
-    "relu": Activation(torch.relu_, lambda grad, x, y: grad.mul_(y.sign())),
+    "relu": Activation(
+        torch.relu_,
+        lambda grad, x, y: aten.threshold_backward.grad_input(grad, y, 0, grad_input=grad),
+    ),
     "leaky_relu": Activation(
         F.leaky_relu_, lambda grad, x, y: aten.leaky_relu_backward.default(grad, y, 0.01, True)
     ),

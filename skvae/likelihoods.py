@@ -110,6 +110,10 @@ class Likelihood:
             shared = [param.clone() for param in params[self.n_params :]]
             return torch.autograd.grad(self.log_prob(x.clone(), *inputs, *shared).sum(), inputs)
 
+    def log_prob_and_grads(self, x: Tensor, *params: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Return both; a likelihood may know what they have in common."""
+        return self.log_prob(x, *params), self.grads(x, *params)
+
     def mean(self, *params: Tensor) -> Tensor:
         """Return E[x | z], shape (..., n_features)."""
         raise NotImplementedError
@@ -190,16 +194,29 @@ class HeteroscedasticGaussian(Likelihood):
         """Draw noise of scale one, shape of `like`."""
         return torch.empty_like(like).normal_(generator=generator)
 
-    def log_prob(self, x: Tensor, loc: Tensor, raw: Tensor) -> Tensor:
+    def _parts(self, x: Tensor, loc: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the error in scales, and the scale."""
         scale = self._scale(raw)
-        return self._log_density((x - loc) / scale) - scale.log()
+        return (x - loc).div_(scale), scale
+
+    def _log_prob(self, error: Tensor, scale: Tensor) -> Tensor:
+        return self._log_density(error).sub_(scale.log())
+
+    def _grads(self, raw: Tensor, error: Tensor, scale: Tensor) -> tuple[Tensor, ...]:
+        pull, slope = self._pull(error), torch.sigmoid(raw).div_(scale)
+        return pull / scale, torch.addcmul(-slope, slope, pull * error)
+
+    def log_prob(self, x: Tensor, loc: Tensor, raw: Tensor) -> Tensor:
+        return self._log_prob(*self._parts(x, loc, raw))
 
     def grads(self, x: Tensor, loc: Tensor, raw: Tensor) -> tuple[Tensor, ...]:
-        precision = self._scale(raw).reciprocal_()
-        error = (x - loc).mul_(precision)
-        pull = self._pull(error)
-        slope = torch.sigmoid(raw).mul_(precision)
-        return pull * precision, torch.addcmul(-slope, slope, pull * error)
+        return self._grads(raw, *self._parts(x, loc, raw))
+
+    def log_prob_and_grads(
+        self, x: Tensor, loc: Tensor, raw: Tensor
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        parts = self._parts(x, loc, raw)
+        return self._log_prob(*parts), self._grads(raw, *parts)
 
     def mean(self, loc: Tensor, raw: Tensor) -> Tensor:
         return loc

@@ -175,6 +175,9 @@ def test_every_gradient_is_that_of_autograd(cls, values, distribution):
     assert len(grads) == cls.n_params
     for got, gradient in zip(grads, wanted, strict=True):
         torch.testing.assert_close(got.expand_as(gradient), gradient)
+    with torch.inference_mode():
+        both = likelihood.log_prob_and_grads(x, *params)
+    torch.testing.assert_close(both, (log_prob.detach(), grads))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
