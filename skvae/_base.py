@@ -3,6 +3,7 @@
 import math
 import warnings
 from contextlib import contextmanager
+from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
@@ -124,7 +125,6 @@ class BaseAutoencoder(
     _rules = RULES
     _model_class = None
     _sizes = None  # what "auto" means for them
-    _numbers_beside_levels = "gaussian"  # the likelihood of numbers in a mixed data frame
 
     # ------------------------------------------------------------------ what a subclass says
 
@@ -136,9 +136,12 @@ class BaseAutoencoder(
         """Return the shares of training in which the KL term, and the loss, are given time."""
         raise NotImplementedError
 
-    def _likelihood_of_numbers(self, n_columns):
-        """Return what likelihood="auto" is for a table of so many columns, all real values."""
-        return "gaussian"
+    def _likelihood_of_numbers(self, n_columns, beside_levels=False):
+        """Return what tells, from its values, the likelihood that "auto" is for a column.
+
+        There are so many columns; all are numbers, or there are flags or labels, too.
+        """
+        return lambda x: "gaussian"
 
     def _finish(self, X, weights, n_steps, seed):
         """Set the fitted attributes that only this estimator has, from training rows."""
@@ -231,7 +234,7 @@ class BaseAutoencoder(
     def _fit(self, X, weights, table, start, data):
         """Fit to validated rows, from the table and module of a previous fit if there is one."""
         seeds = _engine.spawn_seeds(self._seed_of_draws(None), 5)
-        blocks = self._blocks_of(X)
+        blocks = self._blocks_of(X, is_refit=start is not None)
         n_held_out = (
             _defaults.held_out(len(X), self.validation_fraction) if self.early_stopping else 0
         )
@@ -296,16 +299,24 @@ class BaseAutoencoder(
             random_state=seed,
         )
 
-    def _blocks_of(self, X):
-        """Return which likelihood the columns of validated rows have."""
+    def _blocks_of(self, X, is_refit):
+        """Return which likelihood the columns of validated rows have.
+
+        What was found in the rows of a first fit holds for those of others that continue it.
+        """
         if self._schema is not None:
             n_levels = [None if n is None else len(n) for n in self._schema.levels]
             return _blocks.of_kinds(self._schema.kinds, n_levels)
-        likelihood = self.likelihood
-        if likelihood == "auto":
-            numbers = self._likelihood_of_numbers(X.shape[1])
-            likelihood = "bernoulli" if _blocks.is_binary(X) else numbers
-        return [_blocks.Block(likelihood, tuple(range(X.shape[1])))]
+        if self.likelihood != "auto":
+            kinds = [self.likelihood] * X.shape[1]
+        elif is_refit:
+            return [_blocks.Block(*block) for block in self._blocks]
+        elif _blocks.is_binary(X):
+            kinds = ["bernoulli"] * X.shape[1]
+        else:
+            likelihood_of = self._likelihood_of_numbers(X.shape[1])
+            kinds = [likelihood_of(x) for x in _blocks.some_rows(X).T]
+        return _blocks.of_kinds(kinds, [None] * X.shape[1])
 
     def _check_warm_start(self, start, config):
         if start is None:
@@ -374,8 +385,7 @@ class BaseAutoencoder(
         if is_frame(X):
             check_array(np.zeros((len(X), 1)), ensure_min_samples=2, estimator=self)
             chosen = None if self.likelihood == "auto" else self.likelihood
-            numbers = self._likelihood_of_numbers(X.shape[1])
-            self._schema = Schema.fit(X, chosen, numbers, self._numbers_beside_levels)
+            self._schema = Schema.fit(X, chosen, partial(self._likelihood_of_numbers, X.shape[1]))
         elif isinstance(self.likelihood, dict):
             raise ValueError(
                 "A dict as likelihood names columns of a data frame, but X is none; name one "

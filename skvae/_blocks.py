@@ -8,6 +8,11 @@ from sklearn.utils import gen_batches
 from . import _engine
 from ._table import Layout
 
+# A column is smooth if it has more values than this, and none in more than this share of the rows.
+FEW_VALUES, SHARE_OF_ONE = 50, 0.1
+# Rows by which that is judged, and cells that these may have.
+SOME_ROWS, SOME_CELLS = 10_000, 2**22
+
 
 class Block(NamedTuple):
     """Columns of one likelihood; `levels` are their numbers of levels, None for numbers."""
@@ -50,6 +55,20 @@ def is_binary(X):
     return all(
         (np.isin(X[rows], (0, 1)) | np.isnan(X[rows])).all() for rows in gen_batches(len(X), 1000)
     )
+
+
+def some_rows(X):
+    """Return X, or random rows of it where they are many; the same ones each time."""
+    n_rows = min(SOME_ROWS, max(1, SOME_CELLS // X.shape[1]))
+    if len(X) <= n_rows:
+        return X[:]
+    return X[np.sort(np.random.default_rng(0).choice(len(X), n_rows, replace=False))]
+
+
+def is_smooth(x):
+    """Tell whether the values of a column hardly repeat."""
+    _, n_rows = np.unique(x[~np.isnan(x)], return_counts=True)
+    return len(n_rows) > FEW_VALUES and n_rows.max() <= SHARE_OF_ONE * n_rows.sum()
 
 
 def have_shares(X, blocks):

@@ -586,6 +586,8 @@ class VAE(LatentModel):
     ) -> tuple[Tensor, Tensor | None]:
         draws = self._draws(self.encoder(seen.input), generator, self.beta)
         out = self.decoder(draws.z)
+        if isinstance(draws, OneDraw):
+            return out, weight
         return out, draws.weights(self.log_prob(seen, out).sum(-1), weight)
 
     def ascend(
@@ -596,11 +598,11 @@ class VAE(LatentModel):
         draws = self._draws(code, generator, self.beta * moment.warmth)
         out, through_decoder = self.decoder.trace(draws.z.flatten(0, -2))
         out = out.view(*draws.z.shape[:-1], -1)
-        if self.n_training_draws > 1:
+        if isinstance(draws, OneDraw):  # which counts as much as its row
+            grad, of_draws = self._grad(seen, out), weight
+        else:
             log_prob, grad = self._log_prob_and_grad(seen, out)
-        else:  # which counts as much as its row
-            log_prob, grad = None, self._grad(seen, out)
-        of_draws = draws.weights(log_prob, weight)
+            of_draws = draws.weights(log_prob, weight)
         grad = through_decoder(weighted(grad, of_draws).flatten(0, -2))
         through_encoder(draws.backward(grad.view_as(draws.z), weight))
         # Rybkin et al., "Simple and effective VAE training with calibrated decoders", 2021

@@ -16,6 +16,11 @@ def is_frame(X):
     return isinstance(nw.from_native(X, eager_only=True, pass_through=True), nw.DataFrame)
 
 
+def gaussian(values):
+    """Return the likelihood of numbers, unless something else is said of them."""
+    return "gaussian"
+
+
 class Schema:
     """The columns of a data frame: how their cells become floats, and floats become cells.
 
@@ -23,11 +28,12 @@ class Schema:
     """
 
     @classmethod
-    def fit(cls, X, overrides=None, numbers="gaussian", beside_levels="gaussian"):
+    def fit(cls, X, overrides=None, likelihood_of_numbers=lambda beside_levels: gaussian):
         """Learn the columns of X; `overrides` is {name, names or selector: likelihood}.
 
-        One likelihood alone is that of all columns. By default that of numbers is `numbers`, or
-        `beside_levels` where there are flags or labels, too.
+        One likelihood alone is that of all columns. By default that of numbers is found by what
+        `likelihood_of_numbers` returns, told whether there are flags or labels, too: a function
+        of a column's values.
         """
         frame = nw.from_native(X, eager_only=True)
         if overrides is None or isinstance(overrides, dict):
@@ -35,7 +41,7 @@ class Schema:
         else:
             kinds = dict.fromkeys(frame.columns, overrides)
         columns = [frame.get_column(name) for name in frame.columns]
-        numbers = numbers if _are_all_numbers(columns) else beside_levels
+        numbers = likelihood_of_numbers(not _are_all_numbers(columns))
         schema = cls()
         schema.columns = [
             Column.fit(column, kinds.get(column.name), numbers) for column in columns
@@ -139,13 +145,13 @@ class Column:
     """One column of a schema: numbers as they are, or the index of a level."""
 
     @classmethod
-    def fit(cls, series, kind=None, numbers="gaussian"):
+    def fit(cls, series, kind=None, likelihood_of_numbers=gaussian):
         """Learn a column; `kind` is its likelihood, None for that which suits the dtype."""
         column, series = cls(), _in_native_order(series)
         column.name = series.name
         column.numeric = _is_numeric(series)
         if column.numeric:
-            column.kind, column.levels = _levels_of_numbers(series, kind, numbers)
+            column.kind, column.levels = _levels_of_numbers(series, kind, likelihood_of_numbers)
         else:
             column.kind, column.levels = _levels_of_labels(series, kind)
         cells = column.encode(series)
@@ -269,11 +275,12 @@ def _numbers(values, name):
     return numbers
 
 
-def _levels_of_numbers(series, kind, default):
+def _levels_of_numbers(series, kind, likelihood_of):
     """Return the likelihood of a column of numbers, and its levels or None."""
     numbers = _numbers(series, series.name)
     if kind is None:
-        kind = "bernoulli" if series.dtype == nw.Boolean or _is_flag(numbers) else default
+        is_flag = series.dtype == nw.Boolean or _is_flag(numbers)
+        kind = "bernoulli" if is_flag else likelihood_of(numbers)
     if kind not in ("categorical", "bernoulli"):
         return kind, None
     levels = np.unique(numbers[np.isfinite(numbers)])

@@ -5,7 +5,7 @@ from numbers import Integral, Real
 
 import numpy as np
 
-from . import _defaults, _engine
+from . import _blocks, _defaults, _engine
 from ._base import AUTO, RULES, BaseAutoencoder, resolved
 from ._models import VAE
 from ._validation import Interval
@@ -55,7 +55,8 @@ class VAETransformer(BaseAutoencoder):
         of two levels are "bernoulli", strings, categories and enums "categorical", floats and
         integers beside any of these "ordinal"; numbers that are 0 and 1, in a frame or in all of
         an array, are "bernoulli" too; other numbers, in arrays and in frames of numbers alone,
-        are "heteroscedastic_student_t" up to 50 columns and "gaussian" beyond. A name holds for
+        are "heteroscedastic_student_t" where they hardly repeat (over 50 values, none in more
+        than a tenth of the rows, in up to 50 columns) and "gaussian" else. A name holds for
         all columns: "gaussian" (with a learned noise scale for each), "student_t" (some cells are
         wild), "heteroscedastic_gaussian" and "heteroscedastic_student_t" (noise that differs from
         row to row), "ordinal" (by their quantiles; whole, rounded and repeated numbers as such),
@@ -183,7 +184,6 @@ class VAETransformer(BaseAutoencoder):
     }
     _model_class = VAE
     _sizes = _defaults.Sizes(least_width=128, components=(1, 32), n_batches=32)
-    _numbers_beside_levels = "ordinal"
 
     def __init__(
         self,
@@ -247,8 +247,13 @@ class VAETransformer(BaseAutoencoder):
             "n_training_draws": self._n_training_draws(n_samples),
         }
 
-    def _likelihood_of_numbers(self, n_columns):
-        return "heteroscedastic_student_t" if n_columns <= A_FEW_COLUMNS else "gaussian"
+    def _likelihood_of_numbers(self, n_columns, beside_levels=False):
+        if beside_levels:
+            return lambda x: "ordinal"
+        if n_columns > A_FEW_COLUMNS:
+            return super()._likelihood_of_numbers(n_columns)
+        # On values that repeat, a scale by row would shrink until they are spikes of the density.
+        return lambda x: "heteroscedastic_student_t" if _blocks.is_smooth(x) else "gaussian"
 
     def _training_parameters(self, n_samples):
         n_draws = self._n_training_draws(n_samples)

@@ -561,21 +561,43 @@ def test_shares_are_taken_by_the_bernoulli(Estimator):
     assert set(np.unique(check_every_method(model, X))) == {0, 1}
 
 
+def test_auto_is_of_real_values_unless_there_are_zeros_and_ones_only(Estimator):
+    X = (make_rows(150, 4) > 0).astype(float)
+    named = {name: quick(Estimator, likelihood=name) for name in ("auto", "gaussian", "bernoulli")}
+    scores = {name: model.fit(X).score(X) for name, model in named.items()}
+    assert scores["auto"] == scores["bernoulli"] != scores["gaussian"]
+    X[-1, -1] = 2
+    assert named["auto"].fit(X).score(X) == named["gaussian"].fit(X).score(X)
+
+
 @pytest.mark.parametrize(
-    ("Estimator", "n_columns", "real"),
+    ("Estimator", "n_columns", "smooth"),
     [
         (AutoencoderTransformer, 4, "gaussian"),
         (VAETransformer, 4, "heteroscedastic_student_t"),
         (VAETransformer, 60, "gaussian"),
     ],
 )
-def test_auto_is_of_real_values_unless_there_are_zeros_and_ones_only(Estimator, n_columns, real):
-    X = (make_rows(150, n_columns) > 0).astype(float)
-    named = {name: quick(Estimator, likelihood=name) for name in ("auto", real, "bernoulli")}
-    scores = {name: model.fit(X).score(X) for name, model in named.items()}
-    assert scores["auto"] == scores["bernoulli"] != scores[real]
-    X[-1, -1] = 2
-    assert named["auto"].fit(X).score(X) == named[real].fit(X).score(X)
+def test_noise_differs_by_row_in_some_columns_whose_values_hardly_repeat(
+    Estimator, n_columns, smooth, rng
+):
+    pd = pytest.importorskip("pandas")
+    X = make_rows(150, n_columns)
+    X[:, 1] = X[:, 1].round()
+    X[rng.random(150) < 0.2, 2] = 1.5
+    auto = quick(Estimator).fit(X)
+    kinds = {f"x{j}": "gaussian" if j in (1, 2) else smooth for j in range(n_columns)}
+    frame = pd.DataFrame(X, columns=list(kinds))
+    for named in (quick(Estimator, likelihood=kinds), quick(Estimator)):
+        assert named.fit(frame).score(frame) == auto.score(X)
+
+
+def test_what_columns_are_is_found_once(rng):
+    X = rng.normal(size=(100, 3))
+    model = quick(VAETransformer, warm_start=True).fit(X)
+    model.fit(X.round())
+    with pytest.raises(ValueError, match="blocks changed"):
+        model.set_params(likelihood="gaussian").fit(X)
 
 
 @pytest.mark.parametrize(
