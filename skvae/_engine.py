@@ -44,6 +44,8 @@ START_ROWS, START_CELLS = 10_000, 2**20
 # Bytes that the intermediate results of a batch take when a method runs over rows: as many as
 # stay in the cache, but more for a few rows that need much, to a limit.
 CACHED_BYTES, BATCH_BYTES, A_FEW_ROWS = 2**22, 2**25, 128
+# Bytes of the rows that are mapped to working units at a time.
+PART_BYTES = 2**18
 
 
 def as_array(X: Any) -> Any:
@@ -261,10 +263,27 @@ def _reader(
         weight = torch.from_numpy(sample_weight / sample_weight.mean()).to(dtype)[:, None]
 
     def read(indices: torch.Tensor) -> Part:
-        x = _finite(torch.from_numpy(forward(X[indices.numpy()])).to(dtype)).to(device)
+        x = _in_working_units(X, indices, forward, dtype).to(device)
         return Part(x, None if weight is None else weight[indices].to(device))
 
     return read
+
+
+def _in_working_units(
+    X: NDArray,
+    indices: torch.Tensor,
+    forward: Callable[[NDArray], NDArray],
+    dtype: torch.dtype,
+) -> torch.Tensor:
+    """Return rows of X, mapped a few at a time: what is made on the way stays in the cache."""
+    parts = indices.split(max(1, PART_BYTES // X[0].nbytes))
+    x = _finite(torch.from_numpy(forward(X[parts[0].numpy()])).to(dtype))
+    if len(parts) == 1:
+        return x
+    whole = x.new_empty(len(indices), x.shape[1])
+    for part, place in zip(parts, whole.split(len(x)), strict=True):
+        place.copy_(_finite(torch.from_numpy(forward(X[part.numpy()])).to(dtype)))
+    return whole
 
 
 def _finite(x: torch.Tensor) -> torch.Tensor:

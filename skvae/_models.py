@@ -29,6 +29,7 @@ N_REFILLS = 10
 # Principal axes are found among a few more, in so many rounds: enough for the reconstruction to
 # be the best to within a thousandth.
 N_SPARE_AXES, N_ROUNDS = 10, 10
+FEW_AXES = 2
 # Shares of the spread along the first axis: what is less is not blown up to a code of unit
 # variance; what is left of a cell and less than this is rounding.
 LEAST_SPREAD, ROUNDING = 1e-3, 1e-6
@@ -76,7 +77,9 @@ def principal_axes(x: Tensor, n: int, generator: Generator) -> tuple[Tensor, Ten
     that the rows do not have are zero.
     """
     n_features = x.shape[1]
-    width = min(n + N_SPARE_AXES, n_features)
+    width = n + N_SPARE_AXES
+    if n_features <= FEW_AXES * width:  # all of them cost no more
+        width = n_features
     basis = x.new_empty(n_features, width).normal_(generator=generator)
     for _ in range(N_ROUNDS if width < n_features else 1):
         basis = torch.linalg.qr(x.t() @ (x @ basis))[0]

@@ -228,7 +228,8 @@ def _scale_beside_spike(X, scale, sample_weight, random_state):
     """
     some = X[np.random.RandomState(random_state).permutation(len(X))[:1000]]
     n_known = (~np.isnan(some)).sum(axis=0)
-    spike = np.nanmedian(np.where(n_known > 0, some, 0), axis=0)
+    median = np.median if n_known.min() == len(some) else np.nanmedian  # ten times as slow
+    spike = median(np.where(n_known > 0, some, 0), axis=0)
     columns = np.flatnonzero((some == spike).sum(axis=0) > 0.45 * np.maximum(1, n_known))
     spike = spike[columns].astype(X.dtype)
     share, square = np.zeros((2, len(columns)))
