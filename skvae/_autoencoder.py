@@ -38,9 +38,9 @@ class AutoencoderTransformer(BaseAutoencoder):
         Widths of the encoder's hidden layers; the decoder has them in reverse. ``()`` is a linear
         model. "auto" is two layers, sized by the number of features; none where X has as many
         columns as rows and all are flags, counts or levels.
-    activation : str, default="silu"
+    activation : str, default="auto"
         The non-linearity between layers: "relu", "leaky_relu", "elu", "silu", "gelu", "tanh",
-        "sigmoid" or "identity".
+        "sigmoid" or "identity". "auto" is "silu".
     likelihood : str, Likelihood class or dict, default="auto"
         The distribution p(x | z). "auto" goes by the dtypes of a data frame: columns of floats and
         integers are "gaussian", booleans and columns of two levels "bernoulli", strings,
@@ -172,14 +172,14 @@ class AutoencoderTransformer(BaseAutoencoder):
         ),
     }
     _model_class = Autoencoder
-    _sizes = _defaults.Sizes(least_width=256, components=(0.5, 16), n_batches=16)
+    _sizes = _defaults.Sizes(256, components=(0.5, 16), n_batches=16, for_real_values="silu")
 
     def __init__(
         self,
         n_components="auto",
         *,
         hidden_layer_sizes="auto",
-        activation="silu",
+        activation="auto",
         likelihood="auto",
         scaling="standard",
         noise="auto",

@@ -52,7 +52,7 @@ BY_COLUMN = (Options(LIKELIHOODS), Subclass((Likelihood,)))
 RULES = {
     "n_components": (Interval(Integral, 1, np.inf), AUTO),
     "hidden_layer_sizes": (Sizes(), AUTO),
-    "activation": (Options(ACTIVATIONS),),
+    "activation": (Options(ACTIVATIONS), AUTO),
     "likelihood": (Options(("auto", *ALONE)), Subclass((Likelihood,)), Choices(BY_COLUMN)),
     "scaling": (Options(("standard", "quantile", None)),),
     "learning_rate": (Interval(Real, 0, np.inf, "()"),),
@@ -85,7 +85,7 @@ def _unchanged_on_failure(estimator):
 
 def resolved(value, default, *args):
     """Return the value of a parameter, or what its default makes of the arguments if "auto"."""
-    return default(*args) if isinstance(value, str) else value
+    return default(*args) if isinstance(value, str) and value == "auto" else value
 
 
 def _offset(scores, weights, contamination):
@@ -271,11 +271,9 @@ class BaseAutoencoder(
 
     def _model_config(self, X, blocks, n_train):
         """Return the arguments of the model class, "auto" resolved; `n_train` rows will train."""
+        are_discrete = _blocks.are_discrete(blocks)
         hidden = resolved(
-            self.hidden_layer_sizes,
-            self._sizes.hidden_layer_sizes,
-            *X.shape,
-            _blocks.are_discrete(blocks),
+            self.hidden_layer_sizes, self._sizes.hidden_layer_sizes, *X.shape, are_discrete
         )
         n_components = resolved(self.n_components, self._sizes.n_components, X.shape[1])
         return {
@@ -284,7 +282,7 @@ class BaseAutoencoder(
             "shares": _blocks.have_shares(X, blocks),
             "n_components": int(n_components),
             "hidden_layer_sizes": tuple(int(width) for width in hidden),
-            "activation": self.activation,
+            "activation": resolved(self.activation, self._sizes.activation, are_discrete),
             **self._model_parameters(n_train),
         }
 

@@ -7,7 +7,7 @@ import numpy as np
 # Steps of the optimiser after which most tables are learned, and epochs that large ones get.
 N_STEPS = 4_000
 MANY_ROWS = 10_000
-MIN_EPOCHS, MAX_EPOCHS = 20, 1_000
+MIN_EPOCHS, MAX_EPOCHS = 20, 500
 
 
 def power_of_two(number, low, high):
@@ -21,16 +21,27 @@ class Sizes(NamedTuple):
     least_width : the least of the first hidden layer.
     components : per column, and at most.
     n_batches : in an epoch, where batches have neither their least nor their greatest length.
+    for_real_values : the activation where some column has such.
     """
 
     least_width: int
     components: tuple[float, int]
     n_batches: int
+    for_real_values: str
 
     def n_components(self, n_features):
         """Return the dimensions of the code, at least 2."""
         per_column, most = self.components
         return int(np.clip(n_features * per_column, 2, most))
+
+    def activation(self, is_discrete):
+        """Return the name of the non-linearity.
+
+        What is made of real values by tanh goes on as before, not ever further, beyond those that
+        were seen: densities and filled gaps are better, while the likelihoods of flags, counts
+        and levels are not.
+        """
+        return "silu" if is_discrete else self.for_real_values
 
     def hidden_layer_sizes(self, n_samples, n_features, is_discrete=False):
         """Return two layers, about twice and once as wide as the data.

@@ -47,9 +47,9 @@ class VAETransformer(BaseAutoencoder):
         Widths of the encoder's hidden layers; the decoder has them in reverse. ``()`` is a linear
         model. "auto" is two layers, sized by the number of features; none where X has as many
         columns as rows and all are flags, counts or levels.
-    activation : str, default="silu"
+    activation : str, default="auto"
         The non-linearity between layers: "relu", "leaky_relu", "elu", "silu", "gelu", "tanh",
-        "sigmoid" or "identity".
+        "sigmoid" or "identity". "auto" is "tanh", and "silu" where no column has real values.
     likelihood : str, Likelihood class or dict, default="auto"
         The distribution p(x | z). "auto" goes by the dtypes of a data frame: booleans and columns
         of two levels are "bernoulli", strings, categories and enums "categorical", floats and
@@ -183,14 +183,14 @@ class VAETransformer(BaseAutoencoder):
         "n_training_draws": (Interval(Integral, 1, np.inf), AUTO),
     }
     _model_class = VAE
-    _sizes = _defaults.Sizes(least_width=128, components=(1, 32), n_batches=32)
+    _sizes = _defaults.Sizes(128, components=(1, 32), n_batches=32, for_real_values="tanh")
 
     def __init__(
         self,
         n_components="auto",
         *,
         hidden_layer_sizes="auto",
-        activation="silu",
+        activation="auto",
         likelihood="auto",
         scaling="standard",
         beta=1.0,

@@ -1,7 +1,10 @@
 """What "auto" means is sensible from a handful of rows to an image data set."""
 
+import math
+
 import numpy as np
 import pytest
+from helpers import make_rows, quick
 
 from skvae import AutoencoderTransformer, VAETransformer, _defaults
 
@@ -32,7 +35,7 @@ def test_every_table_gets_enough_steps_and_no_flood_of_them(sizes, n_samples, n_
     batch_size = sizes.batch_size(n_samples)
     epochs = _defaults.max_iter(n_samples, batch_size)
     assert epochs >= 10
-    assert epochs * n_samples / batch_size >= 300
+    assert epochs * math.ceil(n_samples / batch_size) >= 300
     assert epochs <= 2000
     assert 1 <= _defaults.n_iter_no_change(epochs) <= epochs
 
@@ -43,6 +46,20 @@ def test_larger_tables_get_larger_batches_and_fewer_epochs(sizes):
     epochs = [_defaults.max_iter(n, b) for (n, _), b in zip(SHAPES, batches, strict=True)]
     assert batches == sorted(batches)
     assert epochs == sorted(epochs, reverse=True)
+
+
+@pytest.mark.parametrize("is_discrete", [False, True])
+def test_the_activation_is_the_one_asked_for_or_that_of_the_data(Estimator, is_discrete):
+    X = make_rows(60, 3)
+    X = (X > 0).astype(float) if is_discrete else X
+
+    def used(activation):
+        model = quick(Estimator, activation=activation, max_iter=2).fit(X)
+        return model.module_.config["activation"]
+
+    assert [used(name) for name in ("relu", "tanh", "silu")] == ["relu", "tanh", "silu"]
+    is_bounded = Estimator is VAETransformer and not is_discrete
+    assert used("auto") == ("tanh" if is_bounded else "silu")
 
 
 @pytest.mark.parametrize("fraction", [0.01, 0.1, 0.5, 0.99])

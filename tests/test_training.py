@@ -258,7 +258,7 @@ def test_a_warm_start_keeps_the_scaling(Estimator, X):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("n_components", 3), ("activation", "tanh"), ("hidden_layer_sizes", (3,))]
+    ("name", "value"), [("n_components", 3), ("activation", "relu"), ("hidden_layer_sizes", (3,))]
 )
 def test_a_warm_start_needs_the_same_model(Estimator, X, name, value):
     model = quick(Estimator, warm_start=True).fit(X).set_params(**{name: value})
