@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 from ._columns import resolve_likelihood
-from ._models import LatentModel
+from ._latent_model import LatentModel
 from ._rows import BlockRows, Part, Rows, shuffled
 from ._training import History, Plan, train
 from .likelihoods import Likelihood

@@ -1,24 +1,22 @@
 """The two models: what encoding, decoding, the loss and the score of a row are.
 
-Rows `x` have shape (n_samples, n_features), codes `z` (n_samples, n_components), both in working
-units; leading axes, as of draws, are allowed. Densities are summed over features, apart by row,
-in nats. A model holds parameters and nothing that changes from run to run.
+For shapes and units see `_latent_model`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from ._bounds import ImportanceWeighted, OneDraw, gaussian_kl, split_posterior, weighted
-from ._columns import BlockSpec, Columns
+from ._columns import BlockSpec
+from ._latent_model import TINY, LatentModel, Moment, Seen
 from ._networks import MLP
+from ._principal import deviations
 
-TINY = 1e-30
 # Noise in working units with which an autoencoder's rows are scored: errors far below what a
 # column varies would else decide.
 BLUR = 0.3
@@ -26,27 +24,9 @@ BLUR = 0.3
 SHARE_OF_ALL = 0.01
 # Times that an autoencoder which was trained without gaps looks at those that it has filled.
 N_REFILLS = 10
-# Principal axes are found among a few more, in so many rounds: enough for the reconstruction to
-# be the best to within a thousandth.
-N_SPARE_AXES, N_ROUNDS = 10, 10
-FEW_AXES = 2
-# Shares of the spread along the first axis: what is less is not blown up to a code of unit
-# variance; what is left of a cell and less than this is rounding.
-LEAST_SPREAD, ROUNDING = 1e-3, 1e-6
 # "auto" noise on a cell, as a share of what a PCA with as many components leaves of it. With it a
 # table is not learned by heart, and where nearly all can be restored it is hardly blurred.
 NOISE_SHARE = 0.4
-
-
-class Moment(NamedTuple):
-    """Where training is.
-
-    warmth : what part of its weight the KL term has, rising from 0 to 1 in warm-up.
-    rate : by how much the likelihood's shared vectors follow the newest batch.
-    """
-
-    warmth: float = 1.0
-    rate: float = 1.0
 
 
 def quasi_normal(n_draws: int, n_components: int, seed: int) -> Tensor:
@@ -55,295 +35,6 @@ def quasi_normal(n_draws: int, n_components: int, seed: int) -> Tensor:
     # The first point is kept in the default dtype, so we take the second block of n_draws.
     points = engine.fast_forward(n_draws).draw(n_draws, dtype=torch.float64)
     return torch.special.ndtri(points.clamp(1e-9, 1 - 1e-9))
-
-
-def deviations(x: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return the (weighted) mean of rows, and by how much they differ from it, in float64.
-
-    Rows are multiplied by the root of their share of the weight, so squares sum to variances.
-    """
-    share = x.new_ones(len(x), 1) if weight is None or not weight.any() else weight
-    share = share.double() / share.double().sum()
-    center = (x * share).sum(0)
-    return center, (x - center) * share.sqrt()
-
-
-def principal_axes(x: Tensor, n: int, generator: Generator) -> tuple[Tensor, Tensor]:
-    """Return n principal axes of centred rows, (n_features, n), and the norms of x along them.
-
-    Found by subspace iteration, which takes a few products with x, however many columns there
-    are. The axes depend on x'x alone, so not on whether a row is repeated or weighs more: what
-    is drawn has the same shape for either, and the largest number of an axis is positive. Axes
-    that the rows do not have are zero.
-    """
-    n_features = x.shape[1]
-    width = n + N_SPARE_AXES
-    if n_features <= FEW_AXES * width:  # all of them cost no more
-        width = n_features
-    basis = x.new_empty(n_features, width).normal_(generator=generator)
-    for _ in range(N_ROUNDS if width < n_features else 1):
-        basis = torch.linalg.qr(x.t() @ (x @ basis))[0]
-    _, spread, axes = torch.linalg.svd(x @ basis, full_matrices=False)
-    found = spread[:n] > spread[0] * max(x.shape) * torch.finfo(x.dtype).eps
-    axes, spread = basis @ axes[:n][found].t(), spread[:n][found]
-    axes = axes * axes.gather(0, axes.abs().argmax(0, keepdim=True)).sign()
-    missing = (0, n - len(spread))
-    return nn.functional.pad(axes, missing), nn.functional.pad(spread, missing)
-
-
-def hidden(observed: Tensor, generator: Generator) -> Tensor:
-    """Return which cells the encoder is shown in training, of those that are observed.
-
-    Each row also gets the gaps of another row, as cells go missing together ("Copy-masking",
-    CACTI, ICML 2025), and up to three tenths of its cells are hidden at random.
-    """
-
-    def uniform(width: int) -> Tensor:
-        x = torch.empty(len(observed), width, dtype=observed.dtype, device=observed.device)
-        return x.uniform_(generator=generator)
-
-    others = observed.index_select(0, uniform(1)[:, 0].argsort())
-    return observed * others * (uniform(observed.shape[1]) >= 0.3 * uniform(1))
-
-
-class Seen(NamedTuple):
-    """Rows with and without their gaps.
-
-    cells : the values, zero where they are missing.
-    observed : one where a cell is known, else zero, shape of cells; None if all are.
-    input : what the encoder gets.
-    """
-
-    cells: Tensor
-    observed: Tensor | None
-    input: Tensor
-
-
-class LatentModel(nn.Module):
-    """What both models share: two networks, and the distribution of a row between them.
-
-    `config` are the arguments that build it, plain values, kept so that a copy can be built.
-    Missing cells are NaN. With `masks` the encoder is told which they are; else it takes them for
-    the mean. `shares` tells whether cells of the training rows stand for draws (as grey levels do
-    for black and white).
-    """
-
-    encoder: MLP
-    decoder: MLP
-    shared: Tensor
-    column_of: Tensor
-    first_cell: Tensor
-    gain = 1.0  # of the weights that training starts from
-    starts_linear = False  # whether training starts from a PCA; both networks have a linear skip
-
-    def __init__(
-        self, blocks: Sequence[BlockSpec], masks: bool = False, shares: bool = False, **config: Any
-    ):
-        super().__init__()
-        self.config = {"blocks": tuple(blocks), "masks": masks, "shares": shares, **config}
-        self.masks, self.shares = masks, shares
-        self.columns = columns = Columns(blocks)
-        self.n_inputs = columns.n_cells + (columns.n_columns if masks else 0)
-        self.is_wide = columns.n_cells > columns.n_columns
-        self.register_buffer("shared", torch.ones(columns.n_shared, columns.n_cells))
-        for name in ("column_of", "first_cell"):
-            self.register_buffer(name, torch.tensor(getattr(columns, name)), persistent=False)
-
-    def initialize(self, generator: Generator, mean: Tensor) -> None:
-        """Draw the weights; the decoder starts at the data's mean, shape (n_cells,)."""
-        self.encoder.initialize(generator, self.gain)
-        self.decoder.initialize(generator, self.gain)
-        self.decoder.biases[-1].data.copy_(self.columns.start(mean))
-
-    def start_from_rows(
-        self, x: Tensor, weight: Tensor | None, mean: Tensor, generator: Generator
-    ) -> None:
-        """Let the networks start as the PCA of (weighted) rows, with codes of unit variance.
-
-        Where held-out rows tell what is best, training can then only improve on PCA. Outputs that
-        are not means, as scales, start without a slope.
-        """
-        cells = self.see(x).input[:, : self.columns.n_cells]
-        center, centred = deviations(cells.double(), weight)
-        axes, spread = principal_axes(centred, self.config["n_components"], generator)
-        scale = torch.ones_like(spread)
-        if not self.encoder.shares_weights and spread[0] > 0:
-            scale = spread.clamp(min=LEAST_SPREAD * spread[0].item())
-        to_code = (axes / scale).t()
-        of_masks = (0, self.n_inputs - len(axes))
-        self.encoder.start_linear(nn.functional.pad(to_code, of_masks), -to_code @ center)
-        self.decoder.start_linear(self.columns.slopes(axes * scale), self.columns.start(mean))
-        residual = torch.linalg.vector_norm(centred.addmm_(centred @ axes, -axes.t()), dim=0)
-        self._note_residual(residual.masked_fill(residual < ROUNDING * spread[0], 0))
-
-    def _note_residual(self, residual: Tensor) -> None:
-        """Take notice of what PCA leaves of each cell, a standard deviation."""
-
-    def start_from(self, other: LatentModel) -> None:
-        """Take over what was learned by a model of the same shape."""
-        with torch.no_grad():
-            for mine, theirs in zip(self.parameters(), other.parameters(), strict=True):
-                mine.copy_(theirs)
-            self.shared.copy_(other.shared)
-
-    def see(self, x: Tensor, hider: Generator | None = None) -> Seen:
-        """Tell the values of rows from their gaps; with a `hider`, hide more from the encoder."""
-        missing = torch.isnan(x)
-        if not self.masks and not missing.any():
-            return Seen(x, None, self.columns.embed(x))
-        cells, observed = x.masked_fill(missing, 0), (~missing).to(x.dtype)
-        seen = self._of_columns(observed)
-        if hider is not None:
-            seen = hidden(seen, hider)
-        visible = seen.index_select(-1, self.column_of) if self.is_wide else seen
-        shown = self.columns.embed(cells) * visible
-        return Seen(cells, observed, torch.cat([shown, seen], -1) if self.masks else shown)
-
-    def _training_view(self, x: Tensor, hider: Generator | None = None) -> Seen:
-        # Without gaps in the training rows there is nothing to look for.
-        return self.see(x, hider) if self.masks else Seen(x, None, self.columns.embed(x))
-
-    def log_prob(self, seen: Seen, out: Tensor, shared: Tensor | None = None) -> Tensor:
-        """Return log p(x | z) by column, zero where it is missing, (..., n_columns).
-
-        `shared` are the shared vectors, if not those that were learned.
-        """
-        log_prob = self.columns.log_prob(
-            seen.cells, out, self.shared if shared is None else shared
-        )
-        if seen.observed is None:
-            return log_prob
-        return log_prob * self._of_columns(seen.observed)
-
-    def _of_columns(self, of_cells: Tensor) -> Tensor:
-        """Return what the first cell of each column has."""
-        return of_cells.index_select(-1, self.first_cell) if self.is_wide else of_cells
-
-    def encode(self, x: Tensor) -> Tensor:
-        """Return the codes of rows."""
-        raise NotImplementedError
-
-    def decode(self, z: Tensor) -> Tensor:
-        """Return E[x | z]."""
-        return self.columns.mean(self.decoder(z), self.shared)
-
-    def draw(self, z: Tensor, generator: Generator) -> Tensor:
-        """Draw rows from p(x | z), the noise of the likelihood included."""
-        return self.columns.sample(self.decoder(z), self.shared, generator)
-
-    def bind(self) -> None:
-        """Prepare for `ascend`: parameters and gradients must stay where they are from now on."""
-        self.encoder.bind()
-        self.decoder.bind()
-
-    def bound(self, x: Tensor, generator: Generator) -> Tensor:
-        """Estimate by one draw what training maximises, for each row, in nats."""
-        raise NotImplementedError
-
-    def ascend(
-        self, x: Tensor, weight: Tensor | None, generator: Generator, moment: Moment
-    ) -> None:
-        """Set the gradients to those of the (weighted) sum of `bound`; move the shared vectors.
-
-        `weight` are those of the rows, None or of shape (n_samples, 1).
-        """
-        raise NotImplementedError
-
-    def _grad(self, seen: Seen, out: Tensor) -> Tensor:
-        """Return the gradient of log p(x | z) at the decoder's output."""
-        grad = self.columns.grads(seen.cells, out, self.shared)
-        return self._known(seen, grad)
-
-    def _log_prob_and_grad(self, seen: Seen, out: Tensor) -> tuple[Tensor, Tensor]:
-        """Return log p(x | z) of each row, and its gradient at the decoder's output."""
-        log_prob, grad = self.columns.log_prob_and_grads(seen.cells, out, self.shared)
-        if seen.observed is not None:
-            log_prob = log_prob * self._of_columns(seen.observed)
-        return log_prob.sum(-1), self._known(seen, grad)
-
-    def _known(self, seen: Seen, grad: Tensor) -> Tensor:
-        """Return the gradient at the decoder's output, none for what is not known of the rows."""
-        if seen.observed is None:
-            return grad
-        return grad * self.columns.to_outputs(seen.observed)
-
-    def judge(self, x: Tensor, generator: Generator) -> Tensor:
-        """Return what training is judged by: `bound`, but without noise that nobody asked for."""
-        return self.bound(x, generator)
-
-    def score(self, x: Tensor) -> Tensor:
-        """Return the score of each row in nats, a function of the row alone; float64."""
-        raise NotImplementedError
-
-    def restored(
-        self, seen: Seen, weight: Tensor | None, generator: Generator
-    ) -> tuple[Tensor, Tensor | None]:
-        """Return the decoder's output for rows, and how much each of these counts.
-
-        Where codes are random, that is for draws of them, along a leading axis if they are many.
-        """
-        raise NotImplementedError
-
-    def impute(self, x: Tensor) -> Tensor:
-        """Return E[x | what is known of it]; known cells may differ from x."""
-        raise NotImplementedError
-
-    def complete(self, x: Tensor, n_draws: int, generator: Generator) -> Tensor:
-        """Draw rows given what is known of each, (n_samples, n_draws, n_cells); as `impute`."""
-        raise NotImplementedError
-
-    def draw_given(self, x: Tensor, codes: Tensor, n_draws: int, generator: Generator) -> Tensor:
-        """Draw rows given what is known of x, one row, from codes of its prior.
-
-        Codes are drawn anew with weights p(x | z), and rows from these.
-        """
-        log_weight = self.log_prob(self.see(x), self.decoder(codes)).sum(-1, dtype=torch.float64)
-        if not torch.isfinite(log_weight.max()):
-            raise ValueError("The conditions are impossible, or too far from all training rows.")
-        chosen = torch.multinomial(log_weight.softmax(0), n_draws, True, generator=generator)
-        return self.draw(codes[chosen], generator)
-
-    def fit_shared(self, x: Tensor, weight: Tensor | None, generator: Generator) -> None:
-        """Set the shared vectors of the likelihood to what is most likely for these rows."""
-        if weight is not None:
-            weight = weight / weight.mean().clamp(min=TINY)
-        seen = self.see(x)
-        out, weight = self.restored(seen, weight, generator)
-        for _ in range(self.columns.n_updates):
-            self._follow(seen, weight, out, 1.0)
-
-    def fit_codes(self, x: Tensor, weight: Tensor | None) -> None:
-        """Learn of the codes of training rows what scoring needs."""
-
-    def _follow(self, seen: Seen, weight: Tensor | None, out: Tensor, rate: float) -> None:
-        """Move the shared vectors to what is likely for these rows.
-
-        `weight` are those of rows, or of draws, of which the outputs then have an axis more.
-        """
-        if not self.columns.n_shared:
-            return
-        n = out.shape[-2]
-        for cells, i, statistic in self.columns.statistics(seen.cells, out, self.shared):
-            shared = self.shared[i, cells]  # a view
-            if weight is None and seen.observed is None:
-                shared.addmv_(statistic.t(), self.decoder.ones(n), beta=1 - rate, alpha=rate / n)
-            else:  # a batch counts by its weight, that of a usual row being one
-                known = (
-                    statistic.new_ones(()) if seen.observed is None else seen.observed[:, cells]
-                )
-                weights = weighted(known, weight).expand_as(statistic)
-                mass = weights.flatten(0, -2).sum(0)
-                mean = (statistic * weights).flatten(0, -2).sum(0) / mass.clamp(min=TINY)
-                shared.lerp_(mean, (rate * mass / n).clamp(max=1))
-
-    @property
-    def n_passes(self) -> int:
-        """How often `score` passes a row through one of the networks."""
-        return 2
-
-    def breadth(self, verb: str) -> int:
-        """Return about how many numbers a row needs at once in the method of this name."""
-        return 4 * max(self.encoder.width, self.decoder.width)
 
 
 class Autoencoder(LatentModel):

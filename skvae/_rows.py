@@ -35,8 +35,10 @@ class Part(NamedTuple):
 
     def join(self, other: Part) -> Part:
         """Return these rows and then the others."""
-        pairs = zip(self, other, strict=True)
-        return Part(*(None if a is None or b is None else torch.cat([a, b]) for a, b in pairs))
+        weight = None
+        if self.weight is not None and other.weight is not None:
+            weight = torch.cat([self.weight, other.weight])
+        return Part(torch.cat([self.x, other.x]), weight)
 
 
 def shuffled(n: int, generator: Generator) -> Tensor:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
-from ._models import LatentModel, Moment
+from ._latent_model import LatentModel, Moment
 from ._optimizer import Adam
 
 

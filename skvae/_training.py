@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Generator, Tensor
 
-from ._models import LatentModel, Moment
+from ._latent_model import LatentModel, Moment
 from ._optimizer import Adam
 from ._rows import Part, Rows
 from ._step import CapturedStep, Step

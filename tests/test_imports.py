@@ -28,12 +28,12 @@ SKLEARN_FILES = {
     "_version",
 }
 # The files of the torch side, from the top down: each may import those after it.
-TORCH_FILES = ["_engine", "_training", "_step", "_optimizer", "_rows", "_models"]
-TORCH_FILES += ["_bounds", "_networks", "_columns", "likelihoods"]
+TORCH_FILES = ["_engine", "_training", "_step", "_optimizer", "_rows", "_models", "_latent_model"]
+TORCH_FILES += ["_bounds", "_principal", "_networks", "_columns", "likelihoods"]
 ALLOWED = {
     "__init__": {"_autoencoder", "_vae", "_version", "likelihoods"},
     "_autoencoder": SKLEARN_SIDE | {"_base", "_defaults", "_latent", "_models", "_validation"},
-    "_vae": SKLEARN_SIDE | {"_base", "_defaults", "_engine", "_models", "_validation"},
+    "_vae": SKLEARN_SIDE | {"_base", "_blocks", "_defaults", "_engine", "_models", "_validation"},
     "_base": SKLEARN_SIDE
     | {
         "_blocks",
@@ -66,15 +66,17 @@ ALLOWED = {
         "threadpoolctl",
         "_training",
         "_rows",
-        "_models",
+        "_latent_model",
         "_columns",
         "likelihoods",
     },
-    "_training": {"torch", "_models", "_optimizer", "_rows", "_step"},
-    "_step": {"torch", "_models", "_optimizer"},
+    "_training": {"torch", "_latent_model", "_optimizer", "_rows", "_step"},
+    "_step": {"torch", "_latent_model", "_optimizer"},
     "_optimizer": {"torch"},
     "_rows": {"torch"},
-    "_models": {"torch", "_bounds", "_columns", "_networks"},
+    "_models": {"torch", "_bounds", "_columns", "_latent_model", "_networks", "_principal"},
+    "_latent_model": {"torch", "_bounds", "_columns", "_networks", "_principal"},
+    "_principal": {"torch"},
     "_bounds": {"torch"},
     "_columns": {"torch", "likelihoods"},
     "_networks": {"torch"},

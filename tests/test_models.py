@@ -12,7 +12,8 @@ from sklearn.neighbors import KernelDensity
 
 from skvae import AutoencoderTransformer, VAETransformer
 from skvae._bounds import gaussian_kl, split_posterior
-from skvae._models import VAE, Autoencoder, Moment, quasi_normal
+from skvae._latent_model import Moment
+from skvae._models import VAE, Autoencoder, quasi_normal
 from skvae.likelihoods import Bernoulli
 
 SHAPE = {"n_components": 2, "hidden_layer_sizes": (6,), "activation": "tanh"}

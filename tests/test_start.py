@@ -13,7 +13,8 @@ from sklearn.preprocessing import StandardScaler
 
 from skvae import AutoencoderTransformer
 from skvae._columns import Columns
-from skvae._models import Autoencoder, principal_axes
+from skvae._models import Autoencoder
+from skvae._principal import principal_axes
 
 
 def generator(seed=0):
