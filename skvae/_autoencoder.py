@@ -172,7 +172,9 @@ class AutoencoderTransformer(BaseAutoencoder):
         ),
     }
     _model_class = Autoencoder
-    _sizes = _defaults.Sizes(256, components=(0.5, 16), n_batches=16, for_real_values="silu")
+    _sizes = _defaults.Sizes(
+        (256, 512), components=(0.5, 16), n_batches=16, for_real_values="silu"
+    )
 
     def __init__(
         self,

@@ -18,13 +18,13 @@ def power_of_two(number, low, high):
 class Sizes(NamedTuple):
     """What "auto" means for the sizes of an estimator's model and batches.
 
-    least_width : the least of the first hidden layer.
+    widths : the least and the greatest of the first hidden layer.
     components : per column, and at most.
     n_batches : in an epoch, where batches have neither their least nor their greatest length.
     for_real_values : the activation where some column has such.
     """
 
-    least_width: int
+    widths: tuple[int, int]
     components: tuple[float, int]
     n_batches: int
     for_real_values: str
@@ -51,7 +51,7 @@ class Sizes(NamedTuple):
         """
         if is_discrete and n_features >= n_samples:
             return ()
-        width = power_of_two(2 * n_features, self.least_width, 512)
+        width = power_of_two(2 * n_features, *self.widths)
         return width, width // 2
 
     def batch_size(self, n_samples):

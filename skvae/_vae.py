@@ -183,7 +183,7 @@ class VAETransformer(BaseAutoencoder):
         "n_training_draws": (Interval(Integral, 1, np.inf), AUTO),
     }
     _model_class = VAE
-    _sizes = _defaults.Sizes(128, components=(1, 32), n_batches=32, for_real_values="tanh")
+    _sizes = _defaults.Sizes((128, 256), components=(1, 32), n_batches=32, for_real_values="tanh")
 
     def __init__(
         self,
