@@ -159,12 +159,16 @@ class Columns:
         parts = [b.likelihood.redraw(x[..., b.cells], generator) for b in self.blocks]
         return joined(parts)
 
+    @property
+    def with_variance(self) -> list[slice]:
+        """The cells whose first shared number is the variance of their noise."""
+        return [block.cells for block in self.blocks if block.likelihood.shared_is_variance]
+
     def blurred(self, shared: Tensor, noise: float) -> Tensor:
         """Return shared vectors as if real values had further noise of this scale."""
         blurred = shared.clone()
-        for block in self.blocks:
-            if block.likelihood.shared_is_variance:
-                blurred[0, block.cells] += noise**2
+        for cells in self.with_variance:
+            blurred[0, cells] += noise**2
         return blurred
 
     def start(self, mean: Tensor) -> Tensor:

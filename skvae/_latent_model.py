@@ -63,6 +63,12 @@ class Seen(NamedTuple):
     input: Tensor
 
 
+def steps(x: Tensor) -> Tensor:
+    """Return the usual distance between neighbouring values of each column; zero of constants."""
+    gaps = x.sort(dim=0).values.diff(dim=0)  # gaps in the table, NaN, are last
+    return gaps.masked_fill(~(gaps > 0), torch.nan).nanmedian(dim=0).values.nan_to_num()
+
+
 class LatentModel(nn.Module):
     """What both models share: two networks, and the distribution of a row between them.
 
@@ -75,6 +81,7 @@ class LatentModel(nn.Module):
     encoder: MLP
     decoder: MLP
     shared: Tensor
+    least_variance: Tensor
     column_of: Tensor
     first_cell: Tensor
     gain = 1.0  # of the weights that training starts from
@@ -90,6 +97,7 @@ class LatentModel(nn.Module):
         self.n_inputs = columns.n_cells + (columns.n_columns if masks else 0)
         self.is_wide = columns.n_cells > columns.n_columns
         self.register_buffer("shared", torch.ones(columns.n_shared, columns.n_cells))
+        self.register_buffer("least_variance", torch.zeros(columns.n_cells))
         for name in ("column_of", "first_cell"):
             self.register_buffer(name, torch.tensor(getattr(columns, name)), persistent=False)
 
@@ -98,6 +106,15 @@ class LatentModel(nn.Module):
         self.encoder.initialize(generator, self.gain)
         self.decoder.initialize(generator, self.gain)
         self.decoder.biases[-1].data.copy_(self.columns.start(mean))
+
+    def note_steps(self, x: Tensor) -> None:
+        """Let no column have less noise than comes of rounding to the values that it takes.
+
+        Whole numbers of which a column has few, as a pixel that is seldom lit, would else get a
+        noise scale of nearly zero, and one such value that is new outweigh all other columns.
+        """
+        for cells in self.columns.with_variance:
+            self.least_variance[cells] = steps(x[:, cells]).square() / 12
 
     def start_from_rows(
         self, x: Tensor, weight: Tensor | None, mean: Tensor, generator: Generator
@@ -279,6 +296,7 @@ class LatentModel(nn.Module):
                 mass = weights.flatten(0, -2).sum(0)
                 mean = (statistic * weights).flatten(0, -2).sum(0) / mass.clamp(min=TINY)
                 shared.lerp_(mean, (rate * mass / n).clamp(max=1))
+        self.shared[0].clamp_(min=self.least_variance)
 
     @property
     def n_passes(self) -> int:

@@ -12,7 +12,7 @@ from sklearn.neighbors import KernelDensity
 
 from skvae import AutoencoderTransformer, VAETransformer
 from skvae._bounds import gaussian_kl, split_posterior
-from skvae._latent_model import Moment
+from skvae._latent_model import Moment, steps
 from skvae._models import VAE, Autoencoder, quasi_normal
 from skvae.likelihoods import Bernoulli
 
@@ -242,3 +242,27 @@ def test_gaps_among_grey_levels_stay_gaps():
     drawn = Bernoulli().redraw(x, torch.Generator().manual_seed(0))
     assert drawn.isnan().tolist() == [[False, True, False, False]]
     assert drawn[0, 2:].tolist() == [1.0, 0.0]
+
+
+def test_steps_are_those_of_the_values_of_a_column(rng):
+    x = torch.tensor(rng.normal(size=(400, 5)))
+    x[:, 0] = (2 * x[:, 0]).round() / 2
+    x[:, 1] = x[:, 1] > 1.5
+    x[::3, 1] = torch.nan
+    x[:, 2] = 7.0
+    x[:, 3] = torch.nan
+    found = steps(x)
+    torch.testing.assert_close(found[:4], x.new_tensor([0.5, 1.0, 0.0, 0.0]))
+    assert 0 < found[4] < 0.02
+
+
+def test_noise_is_at_least_that_of_rounding(Estimator, rng):
+    X = rng.normal(size=(600, 4))
+    X[:, 1] = X[:, 0]  # nothing is left of it, nor of the next but its rounding
+    X[:, 2] = X[:, 0].round()
+    X[:, 3] = rng.random(600) < 0.02
+    model = quick(Estimator, max_iter=60, likelihood="gaussian").fit(X)
+    least = np.array([0.0, 0.0, *(np.diff(np.unique(column)).min() for column in X.T[2:])])
+    variance = model.module_.shared[0].numpy() * model._table.scale**2
+    assert (variance >= least**2 / 12 * (1 - 1e-4)).all()
+    assert variance[1] < least[2] ** 2 / 12
