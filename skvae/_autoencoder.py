@@ -46,7 +46,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         integers are "gaussian", booleans and columns of two levels "bernoulli", strings,
         categories and enums "categorical"; numbers that are 0 and 1, in a frame or in all of an
         array, are "bernoulli" too. A name holds for all columns: "gaussian" (with a noise
-        scale for each), "student_t" (some cells are wild), "heteroscedastic_gaussian" and
+        scale for each, at least that of rounding to the values that the column takes),
+        "student_t" (the same, some cells are wild), "heteroscedastic_gaussian" and
         "heteroscedastic_student_t" (noise that differs from row to row), "bernoulli" (values in
         [0, 1]), "poisson" and "negative_binomial" (counts), "multinomial" (a row is counts over
         the columns). So does a subclass of :class:`skvae.likelihoods.Likelihood`. A dict

@@ -21,7 +21,7 @@ from . import _blocks, _defaults, _engine
 from ._cells import CellsMixin
 from ._networks import ACTIVATIONS
 from ._progress import CallbackSupportMixin, Epochs, Printer, with_callbacks
-from ._schema import Schema, is_frame
+from ._schema import Schema, gaussian, is_frame
 from ._sparse import DenseOnDemand, has_gaps
 from ._table import Table
 from ._training import Plan
@@ -141,7 +141,7 @@ class BaseAutoencoder(
 
         There are so many columns; all are numbers, or there are flags or labels, too.
         """
-        return lambda x: "gaussian"
+        return gaussian
 
     def _finish(self, X, weights, n_steps, seed):
         """Set the fitted attributes that only this estimator has, from training rows."""
@@ -305,16 +305,12 @@ class BaseAutoencoder(
         if self._schema is not None:
             n_levels = [None if n is None else len(n) for n in self._schema.levels]
             return _blocks.of_kinds(self._schema.kinds, n_levels)
-        if self.likelihood != "auto":
-            kinds = [self.likelihood] * X.shape[1]
-        elif is_refit:
+        if self.likelihood == "auto" and is_refit:
             return [_blocks.Block(*block) for block in self._blocks]
-        elif _blocks.is_binary(X):
-            kinds = ["bernoulli"] * X.shape[1]
-        else:
-            likelihood_of = self._likelihood_of_numbers(X.shape[1])
-            kinds = [likelihood_of(x) for x in _blocks.some_rows(X).T]
-        return _blocks.of_kinds(kinds, [None] * X.shape[1])
+        if self.likelihood == "auto" and not _blocks.is_binary(X):
+            return _blocks.of_values(X, self._likelihood_of_numbers(X.shape[1]))
+        alone = "bernoulli" if self.likelihood == "auto" else self.likelihood
+        return [_blocks.Block(alone, tuple(range(X.shape[1])))]
 
     def _check_warm_start(self, start, config):
         if start is None:

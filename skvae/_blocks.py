@@ -6,12 +6,10 @@ import numpy as np
 from sklearn.utils import gen_batches
 
 from . import _engine
-from ._table import Layout
+from ._table import Layout, some_rows
 
 # A column is smooth if it has more values than this, and none in more than this share of the rows.
 FEW_VALUES, SHARE_OF_ONE = 50, 0.1
-# Rows by which that is judged, and cells that these may have.
-SOME_ROWS, SOME_CELLS = 10_000, 2**22
 
 
 class Block(NamedTuple):
@@ -57,12 +55,11 @@ def is_binary(X):
     )
 
 
-def some_rows(X):
-    """Return X, or random rows of it where they are many; the same ones each time."""
-    n_rows = min(SOME_ROWS, max(1, SOME_CELLS // X.shape[1]))
-    if len(X) <= n_rows:
-        return X[:]
-    return X[np.sort(np.random.default_rng(0).choice(len(X), n_rows, replace=False))]
+def of_values(X, likelihood_of):
+    """Return the blocks of numbers whose likelihood a function tells from a column's values."""
+    some, _ = some_rows(X, None, random_state=0)
+    kinds = [likelihood_of(x) for x in some[:].T]
+    return of_kinds(kinds, [None] * X.shape[1])
 
 
 def is_smooth(x):

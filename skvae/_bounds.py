@@ -51,6 +51,10 @@ class OneDraw:
         """Return the bound of each row from log p(x | z), (n_samples,)."""
         return log_prob - self.factor * gaussian_kl(*split_posterior(self.out)).sum(-1)
 
+    def weights(self, log_prob: Tensor, weight: Tensor | None) -> Tensor | None:
+        """Return how much the draws count: as much as their rows."""
+        return weight
+
     def backward(self, grad: Tensor, weight: Tensor | None) -> Tensor:
         """Return the gradient of the encoder's output.
 

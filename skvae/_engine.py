@@ -20,7 +20,7 @@ from threadpoolctl import ThreadpoolController
 
 from ._columns import resolve_likelihood
 from ._latent_model import LatentModel
-from ._rows import BlockRows, Part, Rows, shuffled
+from ._rows import GATHERED_BYTES, BlockRows, Part, Rows, shuffled
 from ._training import History, Plan, train
 from .likelihoods import Likelihood
 
@@ -44,8 +44,6 @@ START_ROWS, START_CELLS = 10_000, 2**20
 # Bytes that the intermediate results of a batch take when a method runs over rows: as many as
 # stay in the cache, but more for a few rows that need much, to a limit.
 CACHED_BYTES, BATCH_BYTES, A_FEW_ROWS = 2**22, 2**25, 128
-# Bytes of the rows that are mapped to working units at a time.
-PART_BYTES = 2**18
 
 
 def as_array(X: Any) -> Any:
@@ -277,7 +275,7 @@ def _in_working_units(
     dtype: torch.dtype,
 ) -> torch.Tensor:
     """Return rows of X, mapped a few at a time: what is made on the way stays in the cache."""
-    parts = indices.split(max(1, PART_BYTES // X[0].nbytes))
+    parts = indices.split(max(1, GATHERED_BYTES // X[0].nbytes))
     x = _finite(torch.from_numpy(forward(X[parts[0].numpy()])).to(dtype))
     if len(parts) == 1:
         return x

@@ -7,7 +7,7 @@ in nats. A model holds parameters and nothing that changes from run to run.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -172,9 +172,7 @@ class LatentModel(nn.Module):
         log_prob = self.columns.log_prob(
             seen.cells, out, self.shared if shared is None else shared
         )
-        if seen.observed is None:
-            return log_prob
-        return log_prob * self._of_columns(seen.observed)
+        return self._known(seen, log_prob, self._of_columns)
 
     def _of_columns(self, of_cells: Tensor) -> Tensor:
         """Return what the first cell of each column has."""
@@ -213,20 +211,17 @@ class LatentModel(nn.Module):
     def _grad(self, seen: Seen, out: Tensor) -> Tensor:
         """Return the gradient of log p(x | z) at the decoder's output."""
         grad = self.columns.grads(seen.cells, out, self.shared)
-        return self._known(seen, grad)
+        return self._known(seen, grad, self.columns.to_outputs)
 
     def _log_prob_and_grad(self, seen: Seen, out: Tensor) -> tuple[Tensor, Tensor]:
         """Return log p(x | z) of each row, and its gradient at the decoder's output."""
         log_prob, grad = self.columns.log_prob_and_grads(seen.cells, out, self.shared)
-        if seen.observed is not None:
-            log_prob = log_prob * self._of_columns(seen.observed)
-        return log_prob.sum(-1), self._known(seen, grad)
+        log_prob = self._known(seen, log_prob, self._of_columns)
+        return log_prob.sum(-1), self._known(seen, grad, self.columns.to_outputs)
 
-    def _known(self, seen: Seen, grad: Tensor) -> Tensor:
-        """Return the gradient at the decoder's output, none for what is not known of the rows."""
-        if seen.observed is None:
-            return grad
-        return grad * self.columns.to_outputs(seen.observed)
+    def _known(self, seen: Seen, values: Tensor, at: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return values, zero for what is missing; `at` gives the mask of cells their shape."""
+        return values if seen.observed is None else values * at(seen.observed)
 
     def judge(self, x: Tensor, generator: Generator) -> Tensor:
         """Return what training is judged by: `bound`, but without noise that nobody asked for."""

@@ -280,8 +280,6 @@ class VAE(LatentModel):
     ) -> tuple[Tensor, Tensor | None]:
         draws = self._draws(self.encoder(seen.input), generator, self.beta)
         out = self.decoder(draws.z)
-        if isinstance(draws, OneDraw):
-            return out, weight
         return out, draws.weights(self.log_prob(seen, out).sum(-1), weight)
 
     def ascend(
@@ -292,7 +290,7 @@ class VAE(LatentModel):
         draws = self._draws(code, generator, self.beta * moment.warmth)
         out, through_decoder = self.decoder.trace(draws.z.flatten(0, -2))
         out = out.view(*draws.z.shape[:-1], -1)
-        if isinstance(draws, OneDraw):  # which counts as much as its row
+        if isinstance(draws, OneDraw):  # no use for log p(x | z), which would cost
             grad, of_draws = self._grad(seen, out), weight
         else:
             log_prob, grad = self._log_prob_and_grad(seen, out)

@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 
 # Bytes of a block, which is read in one go, and of a buffer, in which blocks are mixed.
 BLOCK_BYTES, BUFFER_BYTES = 2**16, 2**23
-# Bytes of the rows that are gathered at a time where all are in memory.
+# Bytes of the rows that are gathered, or mapped to working units, at a time.
 GATHERED_BYTES = 2**18
 
 

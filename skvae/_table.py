@@ -69,7 +69,7 @@ class Table:
             table.center = np.where(table.continuous, np.nan_to_num(scaler.mean_), 0)
             table.scale = np.where(table.continuous & ~np.isnan(scale), scale, 1)
         if scaling == "quantile":
-            some, weights = _some_rows(X, sample_weight, random_state)
+            some, weights = some_rows(X, sample_weight, random_state)
             some = table._standardize(some)
             table.knots = [
                 _normal_knots(some[:, j], weights) if table.continuous[j] else None
@@ -201,7 +201,7 @@ def _fitted_scaler(X, sample_weight):
     return scaler
 
 
-def _some_rows(X, sample_weight, random_state):
+def some_rows(X, sample_weight, random_state):
     """Return X and the weights, or random rows of them where they are many."""
     n_rows = min(MAX_ROWS, max(1000, _rows_in(8 * PART_BYTES, X)))
     if len(X) <= n_rows:
@@ -214,7 +214,7 @@ def _fit_marginals(X, columns, sample_weight, random_state):
     """Return the map of each of these columns, as plain arrays."""
     if not columns:
         return []
-    some, weights = _some_rows(X, sample_weight, random_state)
+    some, weights = some_rows(X, sample_weight, random_state)
     some = some[:]
     return [tuple(Marginal.fit(some[:, j], weights)) for j in columns]
 

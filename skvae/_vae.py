@@ -57,9 +57,10 @@ class VAETransformer(BaseAutoencoder):
         an array, are "bernoulli" too; other numbers, in arrays and in frames of numbers alone,
         are "heteroscedastic_student_t" where they hardly repeat (over 50 values, none in more
         than a tenth of the rows, in up to 50 columns) and "gaussian" else. A name holds for
-        all columns: "gaussian" (with a learned noise scale for each), "student_t" (some cells are
-        wild), "heteroscedastic_gaussian" and "heteroscedastic_student_t" (noise that differs from
-        row to row), "ordinal" (by their quantiles; whole, rounded and repeated numbers as such),
+        all columns: "gaussian" (with a learned noise scale for each, at least that of rounding to
+        the values that the column takes), "student_t" (the same, some cells are wild),
+        "heteroscedastic_gaussian" and "heteroscedastic_student_t" (noise that differs from row to
+        row), "ordinal" (by their quantiles; whole, rounded and repeated numbers as such),
         "bernoulli" (values in [0, 1]), "poisson" and "negative_binomial" (counts), "multinomial"
         (a row is counts over the columns). So does a subclass of
         :class:`skvae.likelihoods.Likelihood`. A dict {columns: likelihood} overrides "auto" for

@@ -216,12 +216,15 @@ def test_the_autoencoder_scores_a_row_by_its_error_and_its_code():
     autoencoder = quick(AutoencoderTransformer, max_iter=30).fit(X)
     codes = autoencoder.transform(X)
     error = X - autoencoder.inverse_transform(codes)
-    of_codes = multivariate_normal(codes.mean(axis=0), np.cov(codes.T)).logpdf(codes)
+    center, scale = (getattr(autoencoder.module_, f"code_{part}") for part in ("center", "scale"))
+    covariance = (scale.double() @ scale.double().t()).numpy()
+    np.testing.assert_allclose(np.diag(covariance), codes.var(axis=0), rtol=0.2)
+    of_codes = multivariate_normal(center.numpy(), covariance).logpdf(codes)
     # Given these, only the noise scale of each feature is left to fit.
     design = np.column_stack([np.ones(len(X)), error**2])
     scores = autoencoder.score_samples(X) - of_codes
     coefficients, *_ = np.linalg.lstsq(design, scores, rcond=None)
-    np.testing.assert_allclose(design @ coefficients, scores, rtol=0, atol=0.3)
+    np.testing.assert_allclose(design @ coefficients, scores, rtol=0, atol=1e-4)
     variance = -0.5 / coefficients[1:]
     blur = (0.3 * X.std(axis=0)) ** 2
     np.testing.assert_allclose(variance, (error**2).mean(axis=0) + blur, rtol=0.2)
