@@ -45,14 +45,14 @@ def show(title, rows):
 # Benign tumours are normal, malignant ones are not; or images of an eight are normal, those of
 # other digits are not. There are ten outliers for a hundred normal rows. "Clean": half of the
 # normal rows train, the others and the outliers are told apart. "Contaminated": all rows train,
-# and the same are told apart.
+# and the same are told apart; our estimators are told that there are outliers among them.
 
 
-def detectors():
+def detectors(is_clean):
     """Return what finds outliers, by name."""
     return {
-        VAE: VAETransformer(random_state=0),
-        AE: AutoencoderTransformer(random_state=0),
+        VAE: VAETransformer(robust=not is_clean, random_state=0),
+        AE: AutoencoderTransformer(robust=not is_clean, random_state=0),
         "IsolationForest": IsolationForest(random_state=0),
         "LocalOutlierFactor": make_pipeline(StandardScaler(), LocalOutlierFactor(novelty=True)),
         "KernelDensity": make_pipeline(StandardScaler(), KernelDensity(bandwidth="scott")),
@@ -84,9 +84,9 @@ def compare_outliers(is_clean):
         "tumours": normal_and_outliers(load_breast_cancer, 1),
         "digits": normal_and_outliers(load_digits, 8),
     }
-    rows = {name: {} for name in detectors()}
+    rows = {name: {} for name in detectors(is_clean)}
     for task, both in tasks.items():
-        for name, detector in detectors().items():
+        for name, detector in detectors(is_clean).items():
             measures = found(detector, *both, is_clean)
             rows[name][f"{task} AUC"], rows[name][f"{task} AP"] = measures
     return rows

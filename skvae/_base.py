@@ -3,8 +3,10 @@
 import math
 import warnings
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from numbers import Integral, Real
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.sparse import issparse
@@ -20,6 +22,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from . import _blocks, _defaults, _engine
 from ._cells import CellsMixin
 from ._networks import ACTIVATIONS
+from ._outliers import threshold, without_outliers
 from ._progress import CallbackSupportMixin, Epochs, Printer, with_callbacks
 from ._schema import Schema, gaussian, is_frame
 from ._sparse import DenseOnDemand, has_gaps
@@ -64,11 +67,28 @@ RULES = {
     "n_iter_no_change": (Interval(Integral, 1, np.inf), AUTO),
     "tol": (Interval(Real, 0, np.inf),),
     "contamination": (Interval(Real, 0, 0.5, "(]"),),
+    "robust": (Options((True, False)),),
     "dtype": (Options(("float32", "float64")),),
     "device": (Text(),),
     "verbose": (Interval(Integral, 0, np.inf), Options((True, False))),
     "warm_start": (Options((True, False)),),
 }
+
+
+# Share of the epochs after which "robust" asks what looks like an outlier, before the model has
+# learned it.
+BRIEF = 0.05
+
+
+class Job(NamedTuple):
+    """What is known before training: the rows, what their columns are, sizes, numbers, seeds."""
+
+    X: Any
+    blocks: list
+    config: dict
+    plan: Plan
+    n_held_out: int
+    seeds: list
 
 
 @contextmanager
@@ -86,22 +106,6 @@ def _unchanged_on_failure(estimator):
 def resolved(value, default, *args):
     """Return the value of a parameter, or what its default makes of the arguments if "auto"."""
     return default(*args) if isinstance(value, str) and value == "auto" else value
-
-
-def _offset(scores, weights, contamination):
-    """Return a threshold below which lies a share `contamination` of the weights.
-
-    It lies midway between two distinct scores, never on one: a score that differs in its last
-    bit from one call to another would else change its label.
-    """
-    scores, weights = scores[weights > 0], weights[weights > 0]
-    values, inverse = np.unique(scores, return_inverse=True)
-    total = np.cumsum(np.bincount(inverse, weights=weights))
-    first = int(np.searchsorted(total, contamination * total[-1], side="right"))
-    first = min(first, len(values) - 1)
-    if first == 0:
-        return values[0] - 1e-6 * max(1.0, abs(values[0]))
-    return (values[first - 1] + values[first]) / 2
 
 
 class BaseAutoencoder(
@@ -233,41 +237,70 @@ class BaseAutoencoder(
     @with_callbacks
     def _fit(self, X, weights, table, start, data):
         """Fit to validated rows, from the table and module of a previous fit if there is one."""
-        seeds = _engine.spawn_seeds(self._seed_of_draws(None), 5)
-        blocks = self._blocks_of(X, is_refit=start is not None)
-        n_held_out = (
-            _defaults.held_out(len(X), self.validation_fraction) if self.early_stopping else 0
-        )
-        config = self._model_config(X, blocks, len(X) - n_held_out)
-        table = table or self._fit_table(X, weights, blocks, seeds[3])
-        self._check_warm_start(start, config)
-        plan = self._plan(len(X) - n_held_out)
-        epochs = Epochs(self, plan.max_iter, **data)
-        printer = Printer(type(self).__name__, plan.max_iter) if self.verbose else None
+        job = self._job(X, is_refit=start is not None)
+        self._check_warm_start(start, job.config)
+        trusted = self._trusted(job, weights) if self.robust else weights
+        table = table or self._fit_table(job, trusted)
+        epochs = Epochs(self, job.plan.max_iter, **data)
+        printer = Printer(type(self).__name__, job.plan.max_iter) if self.verbose else None
 
         def report(history, frozen):
             if printer:
                 printer(history)
             return epochs.end(lambda: self._attributes(frozen(), table, history), history.is_over)
 
+        attributes = self._train(job, trusted, table, start, report=report)
+        self._set_offset(job, weights, trusted)
+        epochs.close(attributes)
+
+    def _job(self, X, is_refit):
+        """Return what is known before training."""
+        blocks = self._blocks_of(X, is_refit)
+        n_held_out = (
+            _defaults.held_out(len(X), self.validation_fraction) if self.early_stopping else 0
+        )
+        n_train = len(X) - n_held_out
+        config = self._model_config(X, blocks, n_train)
+        seeds = _engine.spawn_seeds(self._seed_of_draws(None), 5)
+        return Job(X, blocks, config, self._plan(n_train), n_held_out, seeds)
+
+    def _train(self, job, weights, table, start=None, *, report):
+        """Set and return the attributes that a trained model brings."""
         module, history = _engine.fit(
-            lambda: self._model_class(**config),
-            X,
+            lambda: self._model_class(**job.config),
+            job.X,
             table.forward,
             weights,
-            plan,
-            n_held_out=n_held_out,
+            job.plan,
+            n_held_out=job.n_held_out,
             dtype=self.dtype,
             device=self.device,
-            seeds=seeds,
+            seeds=job.seeds,
             start=start,
             report=report,
         )
         attributes = self._attributes(module, table, history)
-        vars(self).update(attributes, _blocks=[tuple(block) for block in blocks])
-        n_steps = self.n_iter_ * math.ceil((len(X) - n_held_out) / plan.batch_size)
-        self._set_offset(X, weights, n_steps, seeds[4])
-        epochs.close(attributes)
+        vars(self).update(attributes, _blocks=[tuple(block) for block in job.blocks])
+        return attributes
+
+    def _trusted(self, job, weights):
+        """Return weights that are zero for rows which look like outliers."""
+        max_iter = max(2, int(BRIEF * job.plan.max_iter))
+        brief = job._replace(plan=replace(job.plan, max_iter=max_iter), n_held_out=0)
+
+        def scores_of_fit(weights):
+            is_over = []
+            self._train(
+                brief,
+                weights,
+                self._fit_table(brief, weights),
+                report=lambda history, _: is_over.append(history.is_over),
+            )
+            if not is_over[-1]:  # interrupted, when there is no model yet that could be kept
+                raise KeyboardInterrupt
+            return self._score("score", job.X)
+
+        return without_outliers(scores_of_fit, weights, len(job.X), self.contamination)
 
     def _model_config(self, X, blocks, n_train):
         """Return the arguments of the model class, "auto" resolved; `n_train` rows will train."""
@@ -286,15 +319,15 @@ class BaseAutoencoder(
             **self._model_parameters(n_train),
         }
 
-    def _fit_table(self, X, weights, blocks, seed):
+    def _fit_table(self, job, weights):
         """Check the support of the likelihoods; learn the scaling where they are continuous."""
-        self._check_support(X, blocks)
+        self._check_support(job.X, job.blocks)
         return Table.fit(
-            X,
-            _blocks.layout(blocks),
+            job.X,
+            _blocks.layout(job.blocks),
             scaling=self.scaling,
             sample_weight=weights,
-            random_state=seed,
+            random_state=job.seeds[3],
         )
 
     def _blocks_of(self, X, is_refit):
@@ -357,17 +390,20 @@ class BaseAutoencoder(
             attributes |= {"validation_scores_": scores, "best_validation_score_": best}
         return attributes
 
-    def _set_offset(self, X, weights, n_steps, seed):
+    def _set_offset(self, job, weights, trusted):
         """Set what is read from the scores of training rows: of a part where they are many."""
+        X, seed = job.X, job.seeds[4]
+        n_steps = self.n_iter_ * math.ceil((len(X) - job.n_held_out) / job.plan.batch_size)
         n_weights = _engine.n_weights(self.module_)
         n_passes = self.module_.n_passes
         n_rows = _defaults.rows_for_offset(len(X), self.n_iter_, n_passes, n_weights)
         if n_rows < len(X):
             rows = np.random.default_rng(seed).choice(len(X), n_rows, replace=False)
-            X, weights = X.take(rows, axis=0), None if weights is None else weights[rows]
-        self._finish(X, weights, n_steps, seed)
+            X = X.take(rows, axis=0)
+            weights, trusted = (None if w is None else w[rows] for w in (weights, trusted))
+        self._finish(X, trusted, n_steps, seed)
         weights = np.ones(len(X)) if weights is None else weights
-        self.offset_ = float(_offset(self._score("score", X), weights, self.contamination))
+        self.offset_ = float(threshold(self._score("score", X), weights, self.contamination))
 
     # -------------------------------------------------------------------------------- applying
 

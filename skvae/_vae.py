@@ -95,7 +95,7 @@ class VAETransformer(BaseAutoencoder):
         Rows in a training step. "auto" is a part in 32 of the rows, 32 to 256.
     max_iter : int or "auto", default="auto"
         Epochs. "auto" is what makes about 4,000 steps, more where rows are over 10,000, at
-        least 20 and at most 1,000.
+        least 20 and at most 500.
     early_stopping : bool, default=True
         Whether to hold out rows, keep the weights that are best on them, and stop when
         `n_iter_no_change` epochs brought no progress. If False, all rows train, the training
@@ -110,6 +110,11 @@ class VAETransformer(BaseAutoencoder):
         What counts as progress, in nats a row.
     contamination : float, default=0.1
         Share of outliers in the training rows, in (0, 0.5]; sets `offset_`.
+    robust : bool, default=False
+        Whether X holds outliers that are not to be learned. A share `contamination` of the rows
+        is then left out of training and scaling: those with the lowest scores after a twentieth
+        of the epochs, looked for twice. Choose it to find outliers in X itself, as with
+        `fit_predict`. Where X is clean, it costs: rows that are rare but usual are not learned.
     dtype : {"float32", "float64"}, default="float32"
         Precision of training and of the stored weights. Results are computed in that of X.
     device : str, default="auto"
@@ -207,6 +212,7 @@ class VAETransformer(BaseAutoencoder):
         n_iter_no_change="auto",
         tol=1e-4,
         contamination=0.1,
+        robust=False,
         dtype="float32",
         device="auto",
         random_state=None,
@@ -231,6 +237,7 @@ class VAETransformer(BaseAutoencoder):
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
         self.contamination = contamination
+        self.robust = robust
         self.dtype = dtype
         self.device = device
         self.random_state = random_state

@@ -179,6 +179,12 @@ def test_an_interrupt_before_the_first_epoch_ends_is_raised(Estimator, X, interr
         model.transform(X[:5])
 
 
+def test_an_interrupt_while_outliers_are_looked_for_is_raised(Estimator, X, interrupt_in_epoch):
+    interrupt_in_epoch(2)  # of the first, brief training
+    with pytest.raises(KeyboardInterrupt), pytest.warns(UserWarning, match="interrupted"):
+        quick(Estimator, robust=True, max_iter=100).fit(X)
+
+
 # ------------------------------------------------------------------------------ what steers it
 
 

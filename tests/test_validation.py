@@ -42,6 +42,7 @@ MISTYPED = {
     "n_iter_no_change": [1.5, None],
     "tol": [None, "small"],
     "contamination": ["auto", None],
+    "robust": ["yes", 1, None],
     "dtype": [np.float32, None],
     "device": [None, 2.5],
     "verbose": ["loud", 0.5],

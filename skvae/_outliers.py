@@ -1,0 +1,41 @@
+"""Rows that look like outliers: where their scores end, and training without them."""
+
+import numpy as np
+
+from ._validation import unless_uniform
+
+# Trainings of which each goes without the rows that had the lowest scores in the one before. With
+# one, the rows that were left out are too often those that the outliers had drawn the model from.
+N_ROUNDS = 2
+
+
+def threshold(scores, weights, contamination):
+    """Return a threshold below which lies a share `contamination` of the weights.
+
+    It lies midway between two distinct scores, never on one: a score that differs in its last
+    bit from one call to another would else change its label.
+    """
+    scores, weights = scores[weights > 0], weights[weights > 0]
+    values, inverse = np.unique(scores, return_inverse=True)
+    total = np.cumsum(np.bincount(inverse, weights=weights))
+    first = int(np.searchsorted(total, contamination * total[-1], side="right"))
+    first = min(first, len(values) - 1)
+    if first == 0:
+        return values[0] - 1e-6 * max(1.0, abs(values[0]))
+    return (values[first - 1] + values[first]) / 2
+
+
+def without_outliers(scores_of_fit, weights, n_samples, share):
+    """Return the weights of rows, but zero for a share of them that look like outliers.
+
+    `scores_of_fit` trains with weights and returns the scores of all rows. These are the
+    concentration steps of a trimmed likelihood (Neykov et al., "Robust fitting of mixtures using
+    the trimmed likelihood estimator", 2007).
+    """
+    weights = np.ones(n_samples) if weights is None else weights
+    kept = unless_uniform(weights)
+    for _ in range(N_ROUNDS):
+        scores = scores_of_fit(kept)
+        is_low = scores < threshold(scores, weights, share)
+        kept = unless_uniform(np.where(is_low, 0.0, weights))
+    return kept

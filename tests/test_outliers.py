@@ -1,0 +1,130 @@
+"""Training rows that hold outliers, and the threshold below which rows are outliers."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers import ESTIMATORS, quick
+from scipy.sparse import csr_array
+from sklearn.datasets import load_wine
+from sklearn.metrics import roc_auc_score
+
+from skvae import VAETransformer
+from skvae._outliers import N_ROUNDS, threshold, without_outliers
+
+
+def with_cluster(far=30.0, seed=0):
+    """Return 300 rows, of which 15, at the places that come second, are far away in one spot."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(300, 2)) @ rng.normal(size=(2, 5)) + 0.2 * rng.normal(size=(300, 5))
+    is_far = np.isin(np.arange(300), rng.choice(300, 15, replace=False))
+    X[is_far] = far * np.array([1, -1, 1, 1, -1]) + rng.normal(size=(15, 5))
+    return X, is_far
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+def test_rows_that_are_left_out_have_no_weight(Estimator):
+    X, is_far = with_cluster()
+    robust = quick(Estimator, max_iter=40, robust=True, contamination=0.05).fit(X)
+    without = quick(Estimator, max_iter=40).fit(X, sample_weight=(~is_far).astype(float))
+    np.testing.assert_array_equal(robust.transform(X), without.transform(X))
+    np.testing.assert_array_equal(robust.score_samples(X), without.score_samples(X))
+    np.testing.assert_array_equal(robust.sample(20), without.sample(20))
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+def test_how_far_outliers_are_does_not_matter_to_a_robust_fit(Estimator):
+    near, far = (with_cluster(distance) for distance in (30.0, 300.0))
+    usual = near[0][~near[1]]
+    scores = [
+        quick(Estimator, max_iter=40, robust=True, contamination=0.05).fit(X).score_samples(usual)
+        for X, _ in (near, far)
+    ]
+    np.testing.assert_allclose(*scores, rtol=1e-6)
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+def test_a_cluster_of_outliers_is_learned_unless_the_fit_is_robust(Estimator):
+    X, is_far = with_cluster(far=4.0)
+    fits = [
+        quick(Estimator, max_iter=100, hidden_layer_sizes=(32,), robust=robust).fit(X)
+        for robust in (False, True)
+    ]
+    learned, seen = (roc_auc_score(~is_far, fit.score_samples(X)) for fit in fits)
+    assert seen > 0.99
+    assert seen >= learned
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+def test_as_many_rows_are_outliers_in_a_robust_fit(Estimator):
+    X, is_far = with_cluster()
+    labels = quick(Estimator, robust=True, contamination=0.05).fit_predict(X)
+    np.testing.assert_array_equal(labels == -1, is_far)
+
+
+def test_weights_count_in_what_is_left_out():
+    X, is_far = with_cluster()
+    weights = np.where(is_far, 3.0, 1.0)
+    share = weights[is_far].sum() / weights.sum()
+    robust = quick(VAETransformer, max_iter=40, robust=True, contamination=share)
+    without = quick(VAETransformer, max_iter=40).fit(X, sample_weight=(~is_far).astype(float))
+    scores = robust.fit(X, sample_weight=weights).score_samples(X)
+    np.testing.assert_array_equal(scores, without.score_samples(X))
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+def test_robust_fits_of_frames_of_gaps_and_of_sparse_rows(Estimator):
+    X, is_far = with_cluster()
+    frame = pd.DataFrame(X, columns=list("abcde")).assign(
+        kind=np.where(is_far, "odd", "even"), flag=X[:, 0] > 0
+    )
+    gaps = np.where(np.random.default_rng(0).random(X.shape) < 0.1, np.nan, X)
+    for rows in (frame, gaps, csr_array(X)):
+        labels = quick(Estimator, robust=True, contamination=0.05, max_iter=40).fit_predict(rows)
+        assert (labels[is_far] == -1).all()
+
+
+@pytest.mark.parametrize("n_samples", [2, 9, 11])
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+def test_robust_fits_of_few_rows(Estimator, n_samples):
+    X = load_wine().data[:n_samples]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # so few rows are no matter of this test
+        model = quick(Estimator, robust=True).fit(X)
+    assert np.isfinite(model.score_samples(X)).all()
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+def test_a_robust_fit_goes_on_from_another(Estimator):
+    X, is_far = with_cluster()
+    model = quick(Estimator, robust=True, contamination=0.05, warm_start=True).fit(X)
+    first = model.score(X[~is_far])
+    assert model.set_params(max_iter=60).fit(X).score(X[~is_far]) > first
+
+
+def test_training_goes_without_those_that_scored_lowest_in_the_last_round():
+    scores = iter([np.arange(10.0), np.arange(10.0)[::-1].copy()])
+    seen = []
+
+    def scores_of_fit(weights):
+        seen.append(weights)
+        return next(scores)
+
+    weights = np.arange(1.0, 11.0)
+    kept = without_outliers(scores_of_fit, weights, 10, share=0.1)
+    assert len(seen) == N_ROUNDS == 2
+    np.testing.assert_array_equal(seen[0], weights)
+    np.testing.assert_array_equal(seen[1], [0, 0, *weights[2:]])  # 3 of 55, and half of the next
+    np.testing.assert_array_equal(kept, weights)  # the last row alone is more than a tenth
+
+
+def test_equal_weights_are_none_while_nothing_is_left_out():
+    assert without_outliers(lambda weights: np.zeros(5), None, 5, share=0.1) is None
+
+
+def test_the_threshold_is_on_no_score():
+    scores = np.array([0.0, 0.0, 1.0, 2.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0])
+    assert threshold(scores, np.ones(10), 0.2) == 0.5
+    assert threshold(scores, np.ones(10), 0.1) < 0
+    assert threshold(scores, np.repeat([0.0, 1.0], [2, 8]), 0.2) == 1.5
