@@ -5,7 +5,8 @@ from numbers import Real
 import numpy as np
 
 from . import _defaults, _latent
-from ._base import AUTO, RULES, BaseAutoencoder, resolved
+from ._base import AUTO, RULES, BaseAutoencoder
+from ._defaults import resolved
 from ._models import Autoencoder
 from ._validation import Having, Interval, Options
 

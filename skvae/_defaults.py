@@ -10,6 +10,11 @@ MANY_ROWS = 10_000
 MIN_EPOCHS, MAX_EPOCHS = 20, 500
 
 
+def resolved(value, default, *args):
+    """Return the value of a parameter, or what its default makes of the arguments if "auto"."""
+    return default(*args) if isinstance(value, str) and value == "auto" else value
+
+
 def power_of_two(number, low, high):
     """Return the power of two nearest to a number, between two others."""
     return int(2 ** np.round(np.log2(np.clip(number, low, high))))

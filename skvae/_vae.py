@@ -6,7 +6,8 @@ from numbers import Integral, Real
 import numpy as np
 
 from . import _blocks, _defaults, _engine
-from ._base import AUTO, RULES, BaseAutoencoder, resolved
+from ._base import AUTO, RULES, BaseAutoencoder
+from ._defaults import resolved
 from ._models import VAE
 from ._validation import Interval
 

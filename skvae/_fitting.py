@@ -1,0 +1,237 @@
+"""What `fit` does once parameters and rows are checked: what it decides, trains, and reads off."""
+
+import math
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import _blocks, _defaults, _engine
+from ._defaults import resolved
+from ._outliers import threshold, without_outliers
+from ._progress import Epochs, Printer, with_callbacks
+from ._schema import gaussian
+from ._sparse import has_gaps
+from ._table import Table
+from ._training import Plan
+
+# What a warm start cannot change.
+SHAPE = ("blocks", "masks", "n_components", "hidden_layer_sizes", "activation", "tied")
+# Share of the epochs after which "robust" asks what looks like an outlier, before the model has
+# learned it.
+BRIEF = 0.05
+
+
+class Job(NamedTuple):
+    """What is known before training.
+
+    blocks : what the columns are.
+    config : the arguments of the model class.
+    seeds : of the first weights, of the order of rows, of noise, of the scaling, and of what is
+        read off afterwards.
+    """
+
+    X: Any
+    blocks: list
+    config: dict
+    plan: Plan
+    n_held_out: int
+    seeds: list
+
+
+class FittingMixin:
+    """The steps of `fit`, for an estimator that applies its model as `BaseAutoencoder` does."""
+
+    # ------------------------------------------------------------------ what a subclass says
+
+    def _model_parameters(self, n_samples):
+        """Return the arguments of the model class that only this estimator has."""
+        raise NotImplementedError
+
+    def _training_parameters(self, n_samples):
+        """Return the shares of training in which the KL term, and the loss, are given time."""
+        raise NotImplementedError
+
+    def _likelihood_of_numbers(self, n_columns, beside_levels=False):
+        """Return what tells, from its values, the likelihood that "auto" is for a column.
+
+        There are so many columns; all are numbers, or there are flags or labels, too.
+        """
+        return gaussian
+
+    def _finish(self, X, weights, n_steps, seed):
+        """Set the fitted attributes that only this estimator has, from training rows."""
+        raise NotImplementedError
+
+    # ------------------------------------------------------------------------------------ steps
+
+    @with_callbacks
+    def _fit(self, X, weights, table, start, data):
+        """Fit to validated rows, from the table and module of a previous fit if there is one."""
+        job = self._job(X, is_refit=start is not None)
+        self._check_warm_start(start, job.config)
+        trusted = self._trusted(job, weights) if self.robust else weights
+        table = table or self._fit_table(job, trusted)
+        epochs = Epochs(self, job.plan.max_iter, **data)
+        printer = Printer(type(self).__name__, job.plan.max_iter) if self.verbose else None
+
+        def report(history, frozen):
+            if printer:
+                printer(history)
+            return epochs.end(lambda: self._attributes(frozen(), table, history), history.is_over)
+
+        attributes = self._train(job, trusted, table, start, report=report)
+        self._set_offset(job, weights, trusted)
+        epochs.close(attributes)
+
+    def _job(self, X, is_refit):
+        """Return what is known before training."""
+        blocks = self._blocks_of(X, is_refit)
+        n_held_out = (
+            _defaults.held_out(len(X), self.validation_fraction) if self.early_stopping else 0
+        )
+        n_train = len(X) - n_held_out
+        config = self._model_config(X, blocks, n_train)
+        seeds = _engine.spawn_seeds(self._seed_of_draws(None), 5)
+        return Job(X, blocks, config, self._plan(n_train), n_held_out, seeds)
+
+    def _train(self, job, weights, table, start=None, *, report):
+        """Set and return the attributes that a trained model brings."""
+        module, history = _engine.fit(
+            lambda: self._model_class(**job.config),
+            job.X,
+            table.forward,
+            weights,
+            job.plan,
+            n_held_out=job.n_held_out,
+            dtype=self.dtype,
+            device=self.device,
+            seeds=job.seeds,
+            start=start,
+            report=report,
+        )
+        attributes = self._attributes(module, table, history)
+        vars(self).update(attributes, _blocks=[tuple(block) for block in job.blocks])
+        return attributes
+
+    def _trusted(self, job, weights):
+        """Return weights that are zero for rows which look like outliers."""
+        max_iter = max(2, int(BRIEF * job.plan.max_iter))
+        brief = job._replace(plan=replace(job.plan, max_iter=max_iter), n_held_out=0)
+
+        def scores_of_fit(weights):
+            is_over = []
+            self._train(
+                brief,
+                weights,
+                self._fit_table(brief, weights),
+                report=lambda history, _: is_over.append(history.is_over),
+            )
+            if not is_over[-1]:  # interrupted, when there is no model yet that could be kept
+                raise KeyboardInterrupt
+            return self._score("score", job.X)
+
+        return without_outliers(scores_of_fit, weights, len(job.X), self.contamination)
+
+    def _model_config(self, X, blocks, n_train):
+        """Return the arguments of the model class, "auto" resolved; `n_train` rows will train."""
+        are_discrete = _blocks.are_discrete(blocks)
+        hidden = resolved(
+            self.hidden_layer_sizes, self._sizes.hidden_layer_sizes, *X.shape, are_discrete
+        )
+        n_components = resolved(self.n_components, self._sizes.n_components, X.shape[1])
+        return {
+            "blocks": tuple(block.spec for block in blocks),
+            "masks": has_gaps(X),
+            "shares": _blocks.have_shares(X, blocks),
+            "n_components": int(n_components),
+            "hidden_layer_sizes": tuple(int(width) for width in hidden),
+            "activation": resolved(self.activation, self._sizes.activation, are_discrete),
+            **self._model_parameters(n_train),
+        }
+
+    def _fit_table(self, job, weights):
+        """Check the support of the likelihoods; learn the scaling where they are continuous."""
+        self._check_support(job.X, job.blocks)
+        return Table.fit(
+            job.X,
+            _blocks.layout(job.blocks),
+            scaling=self.scaling,
+            sample_weight=weights,
+            random_state=job.seeds[3],
+        )
+
+    def _blocks_of(self, X, is_refit):
+        """Return which likelihood the columns of validated rows have.
+
+        What was found in the rows of a first fit holds for those of others that continue it.
+        """
+        if self._schema is not None:
+            n_levels = [None if n is None else len(n) for n in self._schema.levels]
+            return _blocks.of_kinds(self._schema.kinds, n_levels)
+        if self.likelihood == "auto" and is_refit:
+            return [_blocks.Block(*block) for block in self._blocks]
+        if self.likelihood == "auto" and not _blocks.is_binary(X):
+            return _blocks.of_values(X, self._likelihood_of_numbers(X.shape[1]))
+        alone = "bernoulli" if self.likelihood == "auto" else self.likelihood
+        return [_blocks.Block(alone, tuple(range(X.shape[1])))]
+
+    def _check_warm_start(self, start, config):
+        if start is None:
+            return
+        changed = [name for name in SHAPE if start.config.get(name) != config.get(name)]
+        if changed:
+            raise ValueError(
+                f"warm_start=True needs the model of the previous fit, but {', '.join(changed)} "
+                "changed; use warm_start=False to start anew."
+            )
+
+    def _batch_size(self, n_samples):
+        return int(min(resolved(self.batch_size, self._sizes.batch_size, n_samples), n_samples))
+
+    def _plan(self, n_samples):
+        """Return the numbers of training, "auto" resolved."""
+        batch_size = self._batch_size(n_samples)
+        max_iter = int(resolved(self.max_iter, _defaults.max_iter, n_samples, batch_size))
+        patience = resolved(self.n_iter_no_change, _defaults.n_iter_no_change, max_iter)
+        return Plan(
+            max_iter=max_iter,
+            batch_size=batch_size,
+            learning_rate=float(self.learning_rate),
+            weight_decay=float(self.weight_decay),
+            patience=int(patience),
+            tol=float(self.tol),
+            **self._training_parameters(n_samples),
+        )
+
+    def _attributes(self, module, table, history):
+        """Return the fitted attributes that a model brings."""
+        attributes = {
+            "module_": module,
+            "_twin": _engine.twin(module),
+            "_table": table,
+            "n_iter_": len(history.losses),
+            "loss_curve_": list(history.losses),
+            "validation_scores_": None,
+            "best_validation_score_": None,
+        }
+        if history.validation_losses:
+            scores = [-loss for loss in history.validation_losses]
+            best = max(*scores, -history.at_start)
+            attributes |= {"validation_scores_": scores, "best_validation_score_": best}
+        return attributes
+
+    def _set_offset(self, job, weights, trusted):
+        """Set what is read from the scores of training rows: of a part where they are many."""
+        X, seed = job.X, job.seeds[4]
+        n_steps = self.n_iter_ * math.ceil((len(X) - job.n_held_out) / job.plan.batch_size)
+        n_weights = _engine.n_weights(self.module_)
+        n_passes = self.module_.n_passes
+        n_rows = _defaults.rows_for_offset(len(X), self.n_iter_, n_passes, n_weights)
+        if n_rows < len(X):
+            rows = np.random.default_rng(seed).choice(len(X), n_rows, replace=False)
+            X = X.take(rows, axis=0)
+            weights, trusted = (None if w is None else w[rows] for w in (weights, trusted))
+        self._finish(X, trusted, n_steps, seed)
+        weights = np.ones(len(X)) if weights is None else weights
+        self.offset_ = float(threshold(self._score("score", X), weights, self.contamination))
