@@ -180,7 +180,7 @@ class AutoencoderTransformer(BaseAutoencoder):
     }
     _model_class = Autoencoder
     _sizes = _defaults.Sizes(
-        (256, 512), components=(0.5, 16), n_batches=16, for_real_values="silu"
+        (256, 512), components=(0.5, 16), rows_per_batch=(1 / 16, 1), for_real_values="silu"
     )
 
     def __init__(

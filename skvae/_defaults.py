@@ -25,13 +25,13 @@ class Sizes(NamedTuple):
 
     widths : the least and the greatest of the first hidden layer.
     components : per column, and at most.
-    n_batches : in an epoch, where batches have neither their least nor their greatest length.
+    rows_per_batch : f and p, if batches have f n^p of n rows, at least 32 and at most 256.
     for_real_values : the activation where some column has such.
     """
 
     widths: tuple[int, int]
     components: tuple[float, int]
-    n_batches: int
+    rows_per_batch: tuple[float, float]
     for_real_values: str
 
     def n_components(self, n_features):
@@ -60,8 +60,9 @@ class Sizes(NamedTuple):
         return width, width // 2
 
     def batch_size(self, n_samples):
-        """Return a share of the rows, 32 to 256."""
-        return power_of_two(n_samples / self.n_batches, 32, 256)
+        """Return the rows in a step, a power of two."""
+        factor, power = self.rows_per_batch
+        return power_of_two(factor * n_samples**power, 32, 256)
 
 
 def n_training_draws(batch_size):

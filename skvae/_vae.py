@@ -93,7 +93,7 @@ class VAETransformer(BaseAutoencoder):
     weight_decay : float, default=0.0
         Decoupled weight decay (AdamW) of the weight matrices.
     batch_size : int or "auto", default="auto"
-        Rows in a training step. "auto" is a part in 32 of the rows, 32 to 256.
+        Rows in a training step. "auto" is about the square root of their number, 32 to 256.
     max_iter : int or "auto", default="auto"
         Epochs. "auto" is what makes about 4,000 steps, more where rows are over 10,000, at
         least 20 and at most 500.
@@ -190,7 +190,10 @@ class VAETransformer(BaseAutoencoder):
         "n_training_draws": (Interval(Integral, 1, np.inf), AUTO),
     }
     _model_class = VAE
-    _sizes = _defaults.Sizes((128, 256), components=(1, 32), n_batches=32, for_real_values="tanh")
+    # Few rows and several draws of each teach more in a step than many with one.
+    _sizes = _defaults.Sizes(
+        (128, 256), components=(1, 32), rows_per_batch=(1.25, 0.5), for_real_values="tanh"
+    )
 
     def __init__(
         self,
