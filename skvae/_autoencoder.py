@@ -101,8 +101,9 @@ class AutoencoderTransformer(BaseAutoencoder):
     robust : bool, default=False
         Whether X holds outliers that are not to be learned. A share `contamination` of the rows
         is then left out of training and scaling: those with the lowest scores after a twentieth
-        of the epochs, looked for twice. Choose it to find outliers in X itself, as with
-        `fit_predict`. Where X is clean, it costs: rows that are rare but usual are not learned.
+        of the epochs, looked for twice. Choose it to find outliers in X itself, if they are far
+        out or resemble one another. Where X is clean, or holds single odd rows, it costs: what is
+        rare but usual is not learned.
     dtype : {"float32", "float64"}, default="float32"
         Precision of training and of the stored weights. Results are computed in that of X.
     device : str, default="auto"

@@ -7,6 +7,7 @@ import numpy as np
 # Steps of the optimiser after which most tables are learned, and epochs that large ones get.
 N_STEPS = 4_000
 MANY_ROWS = 10_000
+MANY_COLUMNS = 256
 MIN_EPOCHS, MAX_EPOCHS = 20, 500
 
 
@@ -65,12 +66,12 @@ class Sizes(NamedTuple):
         return power_of_two(factor * n_samples**power, 32, 256)
 
 
-def n_training_draws(batch_size):
-    """Return as many draws of each code as make a step of 256, 1 to 5.
+def n_training_draws(batch_size, n_features):
+    """Return as many draws of each code as make a step of 256, 1 to 5, or 2 of many columns.
 
-    A step of fewer takes hardly less time.
+    A step of fewer takes hardly less time, unless there is a wide row to be made of each.
     """
-    return int(np.clip(256 // batch_size, 1, 5))
+    return int(np.clip(256 // batch_size, 1, 5 if n_features <= MANY_COLUMNS else 2))
 
 
 def warmup_fraction(n_training_draws):

@@ -87,7 +87,8 @@ class VAETransformer(BaseAutoencoder):
     n_training_draws : int or "auto", default="auto"
         Draws of each code in training. One maximises the ELBO, several the importance-weighted
         bound (IWAE [2]_), which is nearer to log p(x): a better density, for about as much more
-        time as the decoder takes of a step. "auto" is what makes 256 codes of a batch, 1 to 5.
+        time as the decoder takes of a step. "auto" is what makes 256 codes of a batch, 1 to 5;
+        of more than 256 columns at most 2.
     learning_rate : float, default=2e-3
         Highest step size of Adam; it rises shortly, then falls along a cosine over `max_iter`.
     weight_decay : float, default=0.0
@@ -114,8 +115,9 @@ class VAETransformer(BaseAutoencoder):
     robust : bool, default=False
         Whether X holds outliers that are not to be learned. A share `contamination` of the rows
         is then left out of training and scaling: those with the lowest scores after a twentieth
-        of the epochs, looked for twice. Choose it to find outliers in X itself, as with
-        `fit_predict`. Where X is clean, it costs: rows that are rare but usual are not learned.
+        of the epochs, looked for twice. Choose it to find outliers in X itself, if they are far
+        out or resemble one another. Where X is clean, or holds single odd rows, it costs: what is
+        rare but usual is not learned.
     dtype : {"float32", "float64"}, default="float32"
         Precision of training and of the stored weights. Results are computed in that of X.
     device : str, default="auto"
@@ -249,8 +251,8 @@ class VAETransformer(BaseAutoencoder):
         self.warm_start = warm_start
 
     def _n_training_draws(self, n_samples):
-        batch_size = self._batch_size(n_samples)
-        return int(resolved(self.n_training_draws, _defaults.n_training_draws, batch_size))
+        shape = self._batch_size(n_samples), self.n_features_in_
+        return int(resolved(self.n_training_draws, _defaults.n_training_draws, *shape))
 
     def _model_parameters(self, n_samples):
         return {

@@ -48,6 +48,22 @@ def test_larger_tables_get_larger_batches_and_fewer_epochs(sizes):
     assert epochs == sorted(epochs, reverse=True)
 
 
+def test_draws_fill_a_step_where_they_cost_little():
+    for batch_size in (32, 64, 128, 256, 4096):
+        n_draws = _defaults.n_training_draws(batch_size, 10)
+        assert 1 <= n_draws <= 5
+        assert batch_size * n_draws <= max(256, batch_size)
+        assert _defaults.n_training_draws(batch_size, 1000) == min(2, n_draws)
+
+
+def test_a_wide_table_is_trained_with_few_draws():
+    drawn = [
+        quick(VAETransformer, max_iter=1).fit(make_rows(60, n)).module_.n_training_draws
+        for n in (4, 300)
+    ]
+    assert drawn == [5, 2]
+
+
 @pytest.mark.parametrize("is_discrete", [False, True])
 def test_the_activation_is_the_one_asked_for_or_that_of_the_data(Estimator, is_discrete):
     X = make_rows(60, 3)
