@@ -220,7 +220,8 @@ def fit(
     torch_dtype, cpu = getattr(torch, dtype), torch.device("cpu")
     with _shielded(cpu):
         model = on_cpu(build).to(torch_dtype)
-        work = 3.0 * plan.batch_size * n_weights(model)
+        # Half of the weights are the decoder's, through which every draw goes.
+        work = 1.5 * plan.batch_size * n_weights(model) * (1 + model.n_training_draws)
         where = resolve_device(device, work)
         read = _reader(X, forward, sample_weight, torch_dtype, where)
         rows = _split(X, read, n_held_out, _generator(seeds[1]))

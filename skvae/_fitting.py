@@ -48,6 +48,10 @@ class FittingMixin:
         """Return the arguments of the model class that only this estimator has."""
         raise NotImplementedError
 
+    def _brief(self, config):
+        """Return the arguments of a model that need only tell which rows look like outliers."""
+        return config
+
     def _training_parameters(self, n_samples):
         """Return the shares of training in which the KL term, and the loss, are given time."""
         raise NotImplementedError
@@ -116,8 +120,8 @@ class FittingMixin:
 
     def _trusted(self, job, weights):
         """Return weights that are zero for rows which look like outliers."""
-        max_iter = max(2, int(BRIEF * job.plan.max_iter))
-        brief = job._replace(plan=replace(job.plan, max_iter=max_iter), n_held_out=0)
+        plan = replace(job.plan, max_iter=max(2, int(BRIEF * job.plan.max_iter)))
+        brief = job._replace(config=self._brief(job.config), plan=plan, n_held_out=0)
 
         def scores_of_fit(weights):
             is_over = []

@@ -85,6 +85,7 @@ class LatentModel(nn.Module):
     column_of: Tensor
     first_cell: Tensor
     gain = 1.0  # of the weights that training starts from
+    n_training_draws = 1  # of each code
     starts_linear = False  # whether training starts from a PCA; both networks have a linear skip
 
     def __init__(

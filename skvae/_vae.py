@@ -18,6 +18,9 @@ GRACE = 0.2
 # Columns up to which noise may differ from row to row, if "auto": the scales of many, as of
 # pixels, would be learned by heart.
 A_FEW_COLUMNS = 50
+# Draws with which outliers among the training rows are looked for: scores of all rows, but rough
+# ones will do.
+A_FEW_DRAWS = 16
 
 
 class VAETransformer(BaseAutoencoder):
@@ -260,6 +263,9 @@ class VAETransformer(BaseAutoencoder):
             "n_draws": int(self.n_draws),
             "n_training_draws": self._n_training_draws(n_samples),
         }
+
+    def _brief(self, config):
+        return config | {"n_draws": A_FEW_DRAWS}
 
     def _likelihood_of_numbers(self, n_columns, beside_levels=False):
         if beside_levels:

@@ -6,13 +6,21 @@ import torch
 from helpers import make_rows, quick
 from sklearn.exceptions import NotFittedError
 
-from skvae import _engine
+from skvae import VAETransformer, _engine
 
 
 def test_auto_is_the_cpu_where_the_work_is_small(Estimator, X):
     assert _engine.resolve_device("auto", work=1.0) == torch.device("cpu")
     auto, cpu = (quick(Estimator, device=device).fit(X).score(X) for device in ("auto", "cpu"))
     assert auto == cpu
+
+
+def test_the_work_of_a_step_grows_with_the_draws(X, monkeypatch):
+    works, limited = [], _engine._threads
+    monkeypatch.setattr(_engine, "_threads", lambda work: works.append(work) or limited(work))
+    for n_draws in (1, 3, 5):
+        quick(VAETransformer, n_training_draws=n_draws).fit(X)
+    np.testing.assert_allclose(np.array(works) / works[0], [1, 2, 3])
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:7", "mps", "xpu"])
