@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-# Steps of the optimiser after which most tables are learned, and epochs that large ones get.
-N_STEPS = 4_000
-MANY_ROWS = 10_000
+# Steps of the optimiser after which most tables are learned, and rows from which they are more.
+N_STEPS, MANY_ROWS = 4_000, 10_000
+# Columns above which the time of a step goes with the draws.
 MANY_COLUMNS = 256
 MIN_EPOCHS, MAX_EPOCHS = 20, 500
 
