@@ -46,8 +46,9 @@ class AutoencoderTransformer(BaseAutoencoder):
         The distribution p(x | z). "auto" goes by the dtypes of a data frame: columns of floats and
         integers are "gaussian", booleans and columns of two levels "bernoulli", strings,
         categories and enums "categorical"; numbers that are 0 and 1, in a frame or in all of an
-        array, are "bernoulli" too. A name holds for all columns: "gaussian" (with a noise
-        scale for each, at least that of rounding to the values that the column takes),
+        array, are "bernoulli" too; sparse counts of which the totals of rows vary more than by
+        chance, as of words or likes, are "multinomial". A name holds for all columns: "gaussian"
+        (with a noise scale for each, at least that of rounding to the values that it takes),
         "student_t" (the same, some cells are wild), "heteroscedastic_gaussian" and
         "heteroscedastic_student_t" (noise that differs from row to row), "bernoulli" (values in
         [0, 1]), "poisson" and "negative_binomial" (counts), "multinomial" (a row is counts over
@@ -235,7 +236,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.verbose = verbose
         self.warm_start = warm_start
 
-    def _model_parameters(self, n_samples):
+    def _model_parameters(self, n_samples, blocks):
         noise = resolved(self.noise, self._auto_noise, n_samples)
         return {
             "noise": noise if isinstance(noise, str) else float(noise),

@@ -55,6 +55,11 @@ def is_binary(X):
     )
 
 
+def of_one_kind(likelihood, X):
+    """Return the one block of all columns."""
+    return [Block(likelihood, tuple(range(X.shape[1])))]
+
+
 def of_values(X, likelihood_of):
     """Return the blocks of numbers whose likelihood a function tells from a column's values."""
     some, _ = some_rows(X, None, random_state=0)
@@ -73,6 +78,11 @@ def have_shares(X, blocks):
     numbers = [block for block in blocks if block.levels is None]
     flags = [block.columns for block in numbers if _engine.describe(block.likelihood).redraws]
     return any(not is_binary(_values(X, columns)) for columns in flags)
+
+
+def share_out_totals(blocks):
+    """Tell whether a row is one total that is shared out over all columns."""
+    return [block.likelihood for block in blocks] == ["multinomial"]
 
 
 def are_discrete(blocks):

@@ -11,7 +11,7 @@ from ._defaults import resolved
 from ._outliers import threshold, without_outliers
 from ._progress import Epochs, Printer, with_callbacks
 from ._schema import gaussian
-from ._sparse import has_gaps
+from ._sparse import has_gaps, share_out_totals
 from ._table import Table
 from ._training import Plan
 
@@ -44,7 +44,7 @@ class FittingMixin:
 
     # ------------------------------------------------------------------ what a subclass says
 
-    def _model_parameters(self, n_samples):
+    def _model_parameters(self, n_samples, blocks):
         """Return the arguments of the model class that only this estimator has."""
         raise NotImplementedError
 
@@ -151,7 +151,7 @@ class FittingMixin:
             "n_components": int(n_components),
             "hidden_layer_sizes": tuple(int(width) for width in hidden),
             "activation": resolved(self.activation, self._sizes.activation, are_discrete),
-            **self._model_parameters(n_train),
+            **self._model_parameters(n_train, blocks),
         }
 
     def _fit_table(self, job, weights):
@@ -175,10 +175,13 @@ class FittingMixin:
             return _blocks.of_kinds(self._schema.kinds, n_levels)
         if self.likelihood == "auto" and is_refit:
             return [_blocks.Block(*block) for block in self._blocks]
-        if self.likelihood == "auto" and not _blocks.is_binary(X):
-            return _blocks.of_values(X, self._likelihood_of_numbers(X.shape[1]))
-        alone = "bernoulli" if self.likelihood == "auto" else self.likelihood
-        return [_blocks.Block(alone, tuple(range(X.shape[1])))]
+        if self.likelihood != "auto":
+            return _blocks.of_one_kind(self.likelihood, X)
+        if share_out_totals(X):
+            return _blocks.of_one_kind("multinomial", X)
+        if _blocks.is_binary(X):
+            return _blocks.of_one_kind("bernoulli", X)
+        return _blocks.of_values(X, self._likelihood_of_numbers(X.shape[1]))
 
     def _check_warm_start(self, start, config):
         if start is None:

@@ -28,6 +28,22 @@ class DenseOnDemand:
         return DenseOnDemand(self.matrix[rows])
 
 
+def share_out_totals(X):
+    """Tell whether sparse rows are counts of which the totals say little, as of words or likes.
+
+    The totals of flags and counts that are independent vary by no more than their mean, those of
+    codes of levels hardly at all. If they vary by over twice that, some rows are longer, or some
+    users busier, than others, and what the cells tell is how each shares out its total.
+    """
+    if not isinstance(X, DenseOnDemand):
+        return False
+    values = X.matrix.data
+    if not ((values >= 0) & (values == np.floor(values))).all():
+        return False
+    totals = np.asarray(X.matrix.sum(axis=1, dtype=np.float64)).ravel()
+    return bool(totals.var() > 2 * totals.mean())
+
+
 def has_gaps(X):
     """Tell whether a cell of an array or of sparse rows is missing."""
     values = X.matrix.data if isinstance(X, DenseOnDemand) else X

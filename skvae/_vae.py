@@ -58,11 +58,12 @@ class VAETransformer(BaseAutoencoder):
         The distribution p(x | z). "auto" goes by the dtypes of a data frame: booleans and columns
         of two levels are "bernoulli", strings, categories and enums "categorical", floats and
         integers beside any of these "ordinal"; numbers that are 0 and 1, in a frame or in all of
-        an array, are "bernoulli" too; other numbers, in arrays and in frames of numbers alone,
-        are "heteroscedastic_student_t" where they hardly repeat (over 50 values, none in more
-        than a tenth of the rows, in up to 50 columns) and "gaussian" else. A name holds for
-        all columns: "gaussian" (with a learned noise scale for each, at least that of rounding to
-        the values that the column takes), "student_t" (the same, some cells are wild),
+        an array, are "bernoulli" too; sparse counts of which the totals of rows vary more than by
+        chance, as of words or likes, are "multinomial"; other numbers, in arrays and in frames of
+        numbers alone, are "heteroscedastic_student_t" where they hardly repeat (over 50 values,
+        none in more than a tenth of the rows, in up to 50 columns) and "student_t" else. A name
+        holds for all columns: "gaussian" (with a learned noise scale for each, at least that of
+        rounding to the values that the column takes), "student_t" (the same, some cells are wild),
         "heteroscedastic_gaussian" and "heteroscedastic_student_t" (noise that differs from row to
         row), "ordinal" (by their quantiles; whole, rounded and repeated numbers as such),
         "bernoulli" (values in [0, 1]), "poisson" and "negative_binomial" (counts), "multinomial"
@@ -78,8 +79,9 @@ class VAETransformer(BaseAutoencoder):
         piecewise linear map); not at all. Flags, counts and levels are taken as they are, and
         "ordinal" columns always go by their quantiles. The log-Jacobian of the map is part of the
         density, so scores are in the units of X.
-    beta : float, default=1.0
-        Weight of the KL term in the training loss, and nowhere else.
+    beta : float or "auto", default="auto"
+        Weight of the KL term in the training loss, and nowhere else. "auto" is 1, and 0.5 where
+        the likelihood is "multinomial" alone: that ranks better, as which films a user may like.
     warmup_fraction : float or "auto", default="auto"
         Share of `max_iter` in which the weight of the KL term rises from 0 to `beta`. "auto" is
         0.2 with one training draw, so that components are not given up early, and 0 with more,
@@ -189,7 +191,7 @@ class VAETransformer(BaseAutoencoder):
     """
 
     _rules = RULES | {
-        "beta": (Interval(Real, 0, np.inf),),
+        "beta": (Interval(Real, 0, np.inf), AUTO),
         "warmup_fraction": (Interval(Real, 0, 1, "[]"), AUTO),
         "n_draws": (Interval(Integral, 1, np.inf),),
         "n_training_draws": (Interval(Integral, 1, np.inf), AUTO),
@@ -208,7 +210,7 @@ class VAETransformer(BaseAutoencoder):
         activation="auto",
         likelihood="auto",
         scaling="standard",
-        beta=1.0,
+        beta="auto",
         warmup_fraction="auto",
         n_draws=128,
         n_training_draws="auto",
@@ -257,9 +259,10 @@ class VAETransformer(BaseAutoencoder):
         shape = self._batch_size(n_samples), self.n_features_in_
         return int(resolved(self.n_training_draws, _defaults.n_training_draws, *shape))
 
-    def _model_parameters(self, n_samples):
+    def _model_parameters(self, n_samples, blocks):
+        shares_out_totals = _blocks.share_out_totals(blocks)
         return {
-            "beta": float(self.beta),
+            "beta": float(resolved(self.beta, _defaults.beta, shares_out_totals)),
             "n_draws": int(self.n_draws),
             "n_training_draws": self._n_training_draws(n_samples),
         }
@@ -271,9 +274,9 @@ class VAETransformer(BaseAutoencoder):
         if beside_levels:
             return lambda x: "ordinal"
         if n_columns > A_FEW_COLUMNS:
-            return super()._likelihood_of_numbers(n_columns)
+            return lambda x: "student_t"
         # On values that repeat, a scale by row would shrink until they are spikes of the density.
-        return lambda x: "heteroscedastic_student_t" if _blocks.is_smooth(x) else "gaussian"
+        return lambda x: "heteroscedastic_student_t" if _blocks.is_smooth(x) else "student_t"
 
     def _training_parameters(self, n_samples):
         n_draws = self._n_training_draws(n_samples)
@@ -288,8 +291,8 @@ class VAETransformer(BaseAutoencoder):
         if not self.n_active_components_:
             warnings.warn(
                 "Posterior collapse: no component of the code depends on the rows, transform is "
-                f"constant. Lower beta (now {self.beta}), train longer (max_iter), or check that "
-                "the features depend on one another.",
+                f"constant. Lower beta (now {self.module_.beta:g}), train longer (max_iter), or "
+                "check that the features depend on one another.",
                 stacklevel=6,
             )
 

@@ -29,7 +29,8 @@ def test_every_use_works_on_a_real_table(Estimator, load, scaling):
     back, drawn = model.inverse_transform(codes), model.sample(50)
     for result in (codes, back, model.score_samples(X), drawn):
         assert np.isfinite(result).all()
-    assert (model.predict(X) == -1).mean() == pytest.approx(0.1, abs=0.04)
+    # After so few epochs, 199 digits place the threshold: three standard errors.
+    assert (model.predict(X) == -1).mean() == pytest.approx(0.1, abs=0.06)
     # Better than the mean of each column.
     varying = X.std(axis=0) > 0
     error = np.square(back - X)[:, varying].mean(axis=0) / X.var(axis=0)[varying]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 from helpers import quick
+from sklearn.preprocessing import OneHotEncoder
 
 from skvae import VAETransformer, _engine
 from skvae._sparse import DenseOnDemand
@@ -30,6 +31,41 @@ def test_sparse_rows_are_as_good_as_dense_ones(Estimator, likelihood, kind):
 def test_flags_in_a_sparse_matrix_are_told_from_numbers():
     flags = scipy.sparse.csr_matrix(counts() > 0, dtype=np.float32)
     assert quick(VAETransformer).fit(flags).module_.config["blocks"][0][0] == "bernoulli"
+
+
+def likes(seed=0):
+    """Return flags of which some rows have many."""
+    rng = np.random.default_rng(seed)
+    return scipy.sparse.csr_array(
+        rng.random((200, 40)) < rng.beta(0.5, 3, size=(200, 1)), dtype=float
+    )
+
+
+def kinds(model):
+    return {likelihood for likelihood, _ in model.module_.config["blocks"]}
+
+
+def test_sparse_rows_that_share_out_totals_are_multinomial(Estimator):
+    assert kinds(quick(Estimator).fit(likes())) == {"multinomial"}
+    assert kinds(quick(Estimator).fit(2 * likes())) == {"multinomial"}
+    assert kinds(quick(Estimator).fit(likes().toarray())) == {"bernoulli"}
+    assert "multinomial" not in kinds(quick(Estimator).fit(0.5 * likes()))
+    assert "multinomial" not in kinds(quick(Estimator).fit(-likes()))
+
+
+def test_codes_of_levels_do_not_share_out_a_total(Estimator):
+    levels = np.random.default_rng(0).integers(5, size=(200, 8))
+    for drop in (None, "first"):
+        codes = OneHotEncoder(drop=drop).fit_transform(levels)
+        assert kinds(quick(Estimator).fit(codes)) == {"bernoulli"}
+
+
+def test_the_kl_term_is_lighter_where_a_total_is_shared_out():
+    beta = {
+        name: quick(VAETransformer, beta=name).fit(likes()).module_.beta for name in ("auto", 1)
+    }
+    assert beta == {"auto": 0.5, 1: 1.0}
+    assert quick(VAETransformer).fit(likes().toarray()).module_.beta == 1.0
 
 
 def test_quantiles_and_gaps_of_sparse_rows(Estimator):

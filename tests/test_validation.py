@@ -53,9 +53,9 @@ OF_AUTOENCODER = (
     {"noise": [None, [0.1]], "tied": ["no", 1], "latent_density": [3, object()]},
 )
 OF_VAE = (
-    {"beta": [-1.0, float("nan")], "warmup_fraction": [-0.1, 1.1], "n_draws": [0, -3]}
+    {"beta": [-1.0, float("nan"), "one"], "warmup_fraction": [-0.1, 1.1], "n_draws": [0, -3]}
     | {"n_training_draws": [0]},
-    {"beta": [None, "one"], "warmup_fraction": [None], "n_draws": [2.0, None]}
+    {"beta": [None, [1.0]], "warmup_fraction": [None], "n_draws": [2.0, None]}
     | {"n_training_draws": [1.5]},
 )
 
