@@ -237,17 +237,17 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.warm_start = warm_start
 
     def _model_parameters(self, n_samples, blocks):
-        noise = resolved(self.noise, self._auto_noise, n_samples)
+        noise = resolved(self.noise, self._auto_noise, n_samples, blocks)
         return {
             "noise": noise if isinstance(noise, str) else float(noise),
             "tied": bool(self.tied),
         }
 
-    def _auto_noise(self, n_samples):
+    def _auto_noise(self, n_samples, blocks):
         # Rows that are seen a few times are not learned by heart, and noise takes its time.
-        return "auto" if self._plan(n_samples).max_iter > FEW_EPOCHS else 0.0
+        return "auto" if self._plan(n_samples, blocks).max_iter > FEW_EPOCHS else 0.0
 
-    def _training_parameters(self, n_samples):
+    def _training_parameters(self, n_samples, blocks):
         return {"warmup": 0.0, "grace": 0.0}
 
     def _finish(self, X, weights, n_steps, seed):

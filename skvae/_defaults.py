@@ -6,8 +6,8 @@ import numpy as np
 
 # Steps of the optimiser after which most tables are learned, and rows from which they are more.
 N_STEPS, MANY_ROWS = 4_000, 10_000
-# Columns above which the time of a step goes with the draws.
-MANY_COLUMNS = 256
+# Columns above which the time of a step goes somewhat, and altogether, with the draws.
+SOME_COLUMNS, MANY_COLUMNS = 64, 256
 MIN_EPOCHS, MAX_EPOCHS = 20, 500
 
 
@@ -66,12 +66,20 @@ class Sizes(NamedTuple):
         return power_of_two(factor * n_samples**power, 32, 256)
 
 
-def n_training_draws(batch_size, n_features):
-    """Return as many draws of each code as make a step of 256, 1 to 5, or 2 of many columns.
+def n_training_draws(beta, batch_size, n_features, is_discrete):
+    """Return how many draws of each code make a step of 512 codes, 1 to 8.
 
-    A step of fewer takes hardly less time, unless there is a wide row to be made of each.
+    A step of fewer takes little less time, unless there is a wide row to be made of each: of more
+    than 64 columns, 256 and 4, as of flags, counts and levels, which the encoder learns to explain
+    less well with more draws; of more than 256 columns, 2. With a weight of its own, the KL term
+    is that of the ELBO, of one draw: several would gain from codes far from the posterior.
     """
-    return int(np.clip(256 // batch_size, 1, 5 if n_features <= MANY_COLUMNS else 2))
+    if beta != 1:
+        return 1
+    n_codes = 256 if is_discrete or n_features > SOME_COLUMNS else 512
+    return int(
+        np.clip(n_codes // batch_size, 1, n_codes // 64 if n_features <= MANY_COLUMNS else 2)
+    )
 
 
 def beta(shares_out_totals):

@@ -52,7 +52,7 @@ class FittingMixin:
         """Return the arguments of a model that need only tell which rows look like outliers."""
         return config
 
-    def _training_parameters(self, n_samples):
+    def _training_parameters(self, n_samples, blocks):
         """Return the shares of training in which the KL term, and the loss, are given time."""
         raise NotImplementedError
 
@@ -97,7 +97,7 @@ class FittingMixin:
         n_train = len(X) - n_held_out
         config = self._model_config(X, blocks, n_train)
         seeds = _engine.spawn_seeds(self._seed_of_draws(None), 5)
-        return Job(X, blocks, config, self._plan(n_train), n_held_out, seeds)
+        return Job(X, blocks, config, self._plan(n_train, blocks), n_held_out, seeds)
 
     def _train(self, job, weights, table, start=None, *, report):
         """Set and return the attributes that a trained model brings."""
@@ -196,7 +196,7 @@ class FittingMixin:
     def _batch_size(self, n_samples):
         return int(min(resolved(self.batch_size, self._sizes.batch_size, n_samples), n_samples))
 
-    def _plan(self, n_samples):
+    def _plan(self, n_samples, blocks):
         """Return the numbers of training, "auto" resolved."""
         batch_size = self._batch_size(n_samples)
         max_iter = int(resolved(self.max_iter, _defaults.max_iter, n_samples, batch_size))
@@ -208,7 +208,7 @@ class FittingMixin:
             weight_decay=float(self.weight_decay),
             patience=int(patience),
             tol=float(self.tol),
-            **self._training_parameters(n_samples),
+            **self._training_parameters(n_samples, blocks),
         )
 
     def _attributes(self, module, table, history):

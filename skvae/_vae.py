@@ -92,8 +92,9 @@ class VAETransformer(BaseAutoencoder):
     n_training_draws : int or "auto", default="auto"
         Draws of each code in training. One maximises the ELBO, several the importance-weighted
         bound (IWAE [2]_), which is nearer to log p(x): a better density, for about as much more
-        time as the decoder takes of a step. "auto" is what makes 256 codes of a batch, 1 to 5;
-        of more than 256 columns at most 2.
+        time as the decoder takes of a step. "auto" is what makes 512 codes of a batch, 1 to 8;
+        256 and at most 4 where there are more than 64 columns, or only flags, counts and levels;
+        at most 2 of more than 256 columns; 1 where `beta` is not 1, which is about the ELBO.
     learning_rate : float, default=2e-3
         Highest step size of Adam; it rises shortly, then falls along a cosine over `max_iter`.
     weight_decay : float, default=0.0
@@ -255,16 +256,25 @@ class VAETransformer(BaseAutoencoder):
         self.verbose = verbose
         self.warm_start = warm_start
 
-    def _n_training_draws(self, n_samples):
-        shape = self._batch_size(n_samples), self.n_features_in_
-        return int(resolved(self.n_training_draws, _defaults.n_training_draws, *shape))
+    def _beta(self, blocks):
+        return float(resolved(self.beta, _defaults.beta, _blocks.share_out_totals(blocks)))
+
+    def _n_training_draws(self, n_samples, blocks):
+        n_draws = resolved(
+            self.n_training_draws,
+            _defaults.n_training_draws,
+            self._beta(blocks),
+            self._batch_size(n_samples),
+            self.n_features_in_,
+            _blocks.are_discrete(blocks),
+        )
+        return int(n_draws)
 
     def _model_parameters(self, n_samples, blocks):
-        shares_out_totals = _blocks.share_out_totals(blocks)
         return {
-            "beta": float(resolved(self.beta, _defaults.beta, shares_out_totals)),
+            "beta": self._beta(blocks),
             "n_draws": int(self.n_draws),
-            "n_training_draws": self._n_training_draws(n_samples),
+            "n_training_draws": self._n_training_draws(n_samples, blocks),
         }
 
     def _brief(self, config):
@@ -278,8 +288,8 @@ class VAETransformer(BaseAutoencoder):
         # On values that repeat, a scale by row would shrink until they are spikes of the density.
         return lambda x: "heteroscedastic_student_t" if _blocks.is_smooth(x) else "student_t"
 
-    def _training_parameters(self, n_samples):
-        n_draws = self._n_training_draws(n_samples)
+    def _training_parameters(self, n_samples, blocks):
+        n_draws = self._n_training_draws(n_samples, blocks)
         warmup = resolved(self.warmup_fraction, _defaults.warmup_fraction, n_draws)
         # It may take a while until the codes are worth their KL.
         return {"warmup": float(warmup), "grace": GRACE}

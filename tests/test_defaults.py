@@ -50,18 +50,29 @@ def test_larger_tables_get_larger_batches_and_fewer_epochs(sizes):
 
 def test_draws_fill_a_step_where_they_cost_little():
     for batch_size in (32, 64, 128, 256, 4096):
-        n_draws = _defaults.n_training_draws(batch_size, 10)
-        assert 1 <= n_draws <= 5
-        assert batch_size * n_draws <= max(256, batch_size)
-        assert _defaults.n_training_draws(batch_size, 1000) == min(2, n_draws)
+        n_draws = _defaults.n_training_draws(1, batch_size, 10, is_discrete=False)
+        assert 1 <= n_draws <= 8
+        assert batch_size * n_draws <= max(512, batch_size)
+        of_flags = _defaults.n_training_draws(1, batch_size, 10, is_discrete=True)
+        of_a_wide_table = _defaults.n_training_draws(1, batch_size, 100, is_discrete=False)
+        assert of_flags == of_a_wide_table == max(1, n_draws // 2)
+        of_a_very_wide_table = _defaults.n_training_draws(1, batch_size, 1000, is_discrete=False)
+        assert of_a_very_wide_table == min(2, of_a_wide_table)
 
 
 def test_a_wide_table_is_trained_with_few_draws():
-    drawn = [
-        quick(VAETransformer, max_iter=1).fit(make_rows(60, n)).module_.n_training_draws
-        for n in (4, 300)
-    ]
-    assert drawn == [5, 2]
+    def n_draws(X):
+        return quick(VAETransformer, max_iter=1).fit(X).module_.n_training_draws
+
+    assert [n_draws(make_rows(60, n)) for n in (4, 100, 300)] == [8, 4, 2]
+    assert n_draws((make_rows(60, 4) > 0).astype(float)) == 4
+
+
+def test_a_kl_term_with_a_weight_is_that_of_one_draw():
+    model = quick(VAETransformer, beta=0.5, max_iter=1).fit(make_rows(60, 4))
+    assert model.module_.n_training_draws == 1
+    model.set_params(n_training_draws=3).fit(make_rows(60, 4))
+    assert model.module_.n_training_draws == 3
 
 
 @pytest.mark.parametrize("is_discrete", [False, True])
