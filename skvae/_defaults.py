@@ -67,19 +67,18 @@ class Sizes(NamedTuple):
 
 
 def n_training_draws(beta, batch_size, n_features, is_discrete):
-    """Return how many draws of each code make a step of 512 codes, 1 to 8.
+    """Return how many draws of each code make a step of 512 codes, 1 to 5.
 
-    A step of fewer takes little less time, unless there is a wide row to be made of each: of more
-    than 64 columns, 256 and 4, as of flags, counts and levels, which the encoder learns to explain
-    less well with more draws; of more than 256 columns, 2. With a weight of its own, the KL term
-    is that of the ELBO, of one draw: several would gain from codes far from the posterior.
+    A step of fewer takes little less time, unless there is a wide row to be made of each: 256
+    codes where there are more than 64 columns, or flags, counts and levels alone, which the
+    encoder learns to explain less well with more; 2 draws of more than 256 columns. With a weight
+    of its own, the KL term is that of the ELBO, of one draw: several would gain from codes far
+    from the posterior.
     """
     if beta != 1:
         return 1
     n_codes = 256 if is_discrete or n_features > SOME_COLUMNS else 512
-    return int(
-        np.clip(n_codes // batch_size, 1, n_codes // 64 if n_features <= MANY_COLUMNS else 2)
-    )
+    return int(np.clip(n_codes // batch_size, 1, 5 if n_features <= MANY_COLUMNS else 2))
 
 
 def beta(shares_out_totals):
