@@ -67,7 +67,7 @@ class Sizes(NamedTuple):
 
 
 def n_training_draws(beta, batch_size, n_features, is_discrete):
-    """Return how many draws of each code make a step of 512 codes, 1 to 5.
+    """Return how many draws of each code make a step of 384 codes, 1 to 5.
 
     A step of fewer takes little less time, unless there is a wide row to be made of each: 256
     codes where there are more than 64 columns, or flags, counts and levels alone, which the
@@ -77,7 +77,7 @@ def n_training_draws(beta, batch_size, n_features, is_discrete):
     """
     if beta != 1:
         return 1
-    n_codes = 256 if is_discrete or n_features > SOME_COLUMNS else 512
+    n_codes = 256 if is_discrete or n_features > SOME_COLUMNS else 384
     return int(np.clip(n_codes // batch_size, 1, 5 if n_features <= MANY_COLUMNS else 2))
 
 

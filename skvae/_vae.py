@@ -92,7 +92,7 @@ class VAETransformer(BaseAutoencoder):
     n_training_draws : int or "auto", default="auto"
         Draws of each code in training. One maximises the ELBO, several the importance-weighted
         bound (IWAE [2]_), which is nearer to log p(x): a better density, for about as much more
-        time as the decoder takes of a step. "auto" is what makes 512 codes of a batch, 1 to 5;
+        time as the decoder takes of a step. "auto" is what makes 384 codes of a batch, 1 to 5;
         256 codes where there are more than 64 columns, or flags, counts and levels alone; at most
         2 draws of more than 256 columns; 1 where `beta` is not 1, which is about the ELBO.
     learning_rate : float, default=2e-3
