@@ -80,7 +80,7 @@ def have_shares(X, blocks):
     return any(not is_binary(_values(X, columns)) for columns in flags)
 
 
-def share_out_totals(blocks):
+def are_multinomial(blocks):
     """Tell whether a row is one total that is shared out over all columns."""
     return [block.likelihood for block in blocks] == ["multinomial"]
 
