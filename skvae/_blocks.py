@@ -80,9 +80,9 @@ def have_shares(X, blocks):
     return any(not is_binary(_values(X, columns)) for columns in flags)
 
 
-def are_multinomial(blocks):
+def share_out_total(blocks):
     """Tell whether a row is one total that is shared out over all columns."""
-    return [block.likelihood for block in blocks] == ["multinomial"]
+    return all(_engine.describe(block.likelihood).shares_out_total for block in blocks)
 
 
 def are_discrete(blocks):

@@ -81,13 +81,13 @@ def n_training_draws(beta, batch_size, n_features, is_discrete):
     return int(np.clip(n_codes // batch_size, 1, 5 if n_features <= MANY_COLUMNS else 2))
 
 
-def beta(is_multinomial):
+def beta(shares_out_total):
     """Return 1, the bound on the log-density, or a half for what is to be ranked.
 
     How a row shares out its total is asked to rank the cells of new rows, which a lighter KL term
     does better, while the log-density is hardly worse.
     """
-    return 0.5 if is_multinomial else 1.0
+    return 0.5 if shares_out_total else 1.0
 
 
 def warmup_fraction(n_training_draws):

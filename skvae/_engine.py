@@ -179,6 +179,7 @@ class Description(NamedTuple):
     continuous: bool
     takes_intervals: bool
     redraws: bool
+    shares_out_total: bool
 
 
 def describe(likelihood: LikelihoodParameter) -> Description:
@@ -189,6 +190,7 @@ def describe(likelihood: LikelihoodParameter) -> Description:
         resolved.continuous,
         takes_intervals=resolved.n_cells == 2,
         redraws=type(resolved).redraw is not Likelihood.redraw,
+        shares_out_total=resolved.shares_out_total,
     )
 
 

@@ -257,7 +257,7 @@ class VAETransformer(BaseAutoencoder):
         self.warm_start = warm_start
 
     def _beta(self, blocks):
-        return float(resolved(self.beta, _defaults.beta, _blocks.are_multinomial(blocks)))
+        return float(resolved(self.beta, _defaults.beta, _blocks.share_out_total(blocks)))
 
     def _n_training_draws(self, n_samples, blocks):
         n_draws = resolved(

@@ -70,6 +70,9 @@ class Likelihood:
         Whether its first shared vector is the variance of the noise.
     needs_levels : bool
         Whether it is built with the number of levels of each categorical column.
+    shares_out_total : bool
+        Whether a row is one total that is shared out over the columns. A VAE of such rows alone
+        has a lighter KL term, unless told otherwise.
     n_cells : int
         Numbers that it gets for each column, side by side, and for each parameter gives or takes:
         one, or two if a value is the middle and the width of an interval (see `Ordinal`).
@@ -82,6 +85,7 @@ class Likelihood:
     starts_with_mean = False
     shared_is_variance = False
     needs_levels = False
+    shares_out_total = False
     n_updates = 1
     n_cells = 1
 
@@ -541,6 +545,7 @@ class Multinomial(Likelihood):
     n_shared = 1
     support = "non-negative numbers"
     continuous = False
+    shares_out_total = True
 
     def accepts(self, x: Tensor) -> Tensor:
         return (x >= 0) & (x < math.inf)

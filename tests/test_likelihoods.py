@@ -546,7 +546,7 @@ def test_no_single_row_decides_over_the_mean_of_all_with_heavy_tails(rng):
         scores = quick(VAETransformer, likelihood=name, max_iter=40).fit(X).score_samples(X_new)
         cost[name] = np.median(scores) - scores[-1]
     assert max(cost["student_t"], cost["heteroscedastic_student_t"]) < 100
-    assert min(cost["gaussian"], cost["heteroscedastic_gaussian"]) > 300
+    assert min(cost["gaussian"], cost["heteroscedastic_gaussian"]) > 1000
 
 
 def test_zeros_and_ones_are_drawn_where_zeros_and_ones_were_seen(Estimator):

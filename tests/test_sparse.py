@@ -8,6 +8,7 @@ from sklearn.preprocessing import OneHotEncoder
 
 from skvae import VAETransformer, _engine
 from skvae._sparse import DenseOnDemand
+from skvae.likelihoods import Multinomial
 
 
 def counts(n_samples=120, n_features=30, seed=0):
@@ -65,6 +66,7 @@ def test_the_kl_term_is_lighter_where_a_total_is_shared_out():
         name: quick(VAETransformer, beta=name).fit(likes()).module_.beta for name in ("auto", 1)
     }
     assert beta == {"auto": 0.5, 1: 1.0}
+    assert quick(VAETransformer, likelihood=Multinomial).fit(likes()).module_.beta == 0.5
     assert quick(VAETransformer).fit(likes().toarray()).module_.beta == 1.0
 
 
