@@ -82,7 +82,10 @@ def have_shares(X, blocks):
 
 def share_out_total(blocks):
     """Tell whether a row is one total that is shared out over all columns."""
-    return all(_engine.describe(block.likelihood).shares_out_total for block in blocks)
+    return all(
+        block.levels is None and _engine.describe(block.likelihood).shares_out_total
+        for block in blocks
+    )
 
 
 def are_discrete(blocks):
