@@ -74,8 +74,8 @@ class ImportanceWeighted:
     """The bound by several draws of each code, (n_draws, n_samples, n_components): IWAE.
 
     The log of the mean of p(x, z) / q(z | x) over draws is nearer to log p(x) than the ELBO, and
-    does not ask for a posterior that is normal. A factor is a power of
-    p(z) / q(z | x): with one draw this is, in the mean, the ELBO with that factor.
+    does not ask for a posterior that is normal. A factor other than one adds what is missing of
+    the KL term, or is too much of it: with one draw this is the ELBO with that factor.
 
     References
     ----------
@@ -93,15 +93,16 @@ class ImportanceWeighted:
         self.z = torch.addcmul(self.loc, self.noise, self.half_scale, value=2)
 
     def _log_weights(self, log_prob: Tensor) -> Tensor:
-        """Return log p(x | z) + factor log (p(z) / q(z | x)), shape (n_draws, n_samples)."""
+        """Return log p(x, z) - log q(z | x), shape (n_draws, n_samples)."""
         squares = torch.addcmul(self.noise.square(), self.z, self.z, value=-1).sum(-1)
         log_scale = (2 * self.half_scale).log().sum(-1)
-        log_weights = torch.add(log_prob, squares, alpha=0.5 * self.factor)
-        return log_weights.add_(log_scale, alpha=self.factor)
+        return torch.add(log_prob, squares, alpha=0.5) + log_scale
 
     def value(self, log_prob: Tensor) -> Tensor:
         """Return the bound of each row from log p(x | z) of the draws, (n_samples,)."""
-        return self._log_weights(log_prob).logsumexp(0) - math.log(len(log_prob))
+        bound = self._log_weights(log_prob).logsumexp(0) - math.log(len(log_prob))
+        kl = gaussian_kl(*split_posterior(self.out)).sum(-1)
+        return bound + (1 - self.factor) * kl
 
     def weights(self, log_prob: Tensor, weight: Tensor | None) -> Tensor:
         """Return the part of each draw in its row's bound, times the weight of the row.
@@ -116,13 +117,15 @@ class ImportanceWeighted:
 
         `grad` is that of log p(x | z) at z, times the draw's share and the weight of its row.
         Derived as usual, the signal would fade as draws are added; reparametrised twice, it does
-        not: what of the gradient is noise only is left out, and a draw with the share s counts by
-        s^2, or, if its weight has a factor, by s (1 - factor (1 - s)).
+        not: what of the gradient is noise only is left out, and draws count by squared shares.
         """
         scale = 2 * self.half_scale
         pull = weighted((self.noise / scale).sub_(self.z), weight)
-        grad = torch.addcmul(grad, pull, self._shares, value=self.factor)
-        grad.mul_(1 - self.factor * (1 - self._shares))
+        grad = torch.addcmul(grad, pull, self._shares).mul_(self._shares)
         grad_loc, grad_scale = grad.sum(0), (grad * self.noise).sum(0)
+        if self.factor != 1:
+            rest = 1 - self.factor
+            grad_loc.add_(weighted(self.loc, weight), alpha=rest)
+            grad_scale.add_(weighted(scale - scale.reciprocal(), weight), alpha=rest)
         grad_raw = grad_scale.mul_(scale).mul_(1 - self.half_scale)
         return torch.cat((grad_loc, grad_raw), -1)

@@ -66,13 +66,17 @@ class Sizes(NamedTuple):
         return power_of_two(factor * n_samples**power, 32, 256)
 
 
-def n_training_draws(batch_size, n_features, is_discrete):
+def n_training_draws(beta, batch_size, n_features, is_discrete):
     """Return how many draws of each code make a step of 384 codes, 1 to 5.
 
     A step of fewer takes little less time, unless there is a wide row to be made of each: 256
     codes where there are more than 64 columns, or flags, counts and levels alone, which the
-    encoder learns to explain less well with more; 2 draws of more than 256 columns.
+    encoder learns to explain less well with more; 2 draws of more than 256 columns. With a weight
+    of its own, the KL term is that of the ELBO, of one draw: several would gain from codes far
+    from the posterior.
     """
+    if beta != 1:
+        return 1
     n_codes = 256 if is_discrete or n_features > SOME_COLUMNS else 384
     return int(np.clip(n_codes // batch_size, 1, 5 if n_features <= MANY_COLUMNS else 2))
 

@@ -94,7 +94,7 @@ class VAETransformer(BaseAutoencoder):
         bound (IWAE [2]_), which is nearer to log p(x): a better density, for about as much more
         time as the decoder takes of a step. "auto" is what makes 384 codes of a batch, 1 to 5;
         256 codes where there are more than 64 columns, or flags, counts and levels alone; at most
-        2 draws of more than 256 columns.
+        2 draws of more than 256 columns; 1 where `beta` is not 1, which is about the ELBO.
     learning_rate : float, default=2e-3
         Highest step size of Adam; it rises shortly, then falls along a cosine over `max_iter`.
     weight_decay : float, default=0.0
@@ -256,10 +256,14 @@ class VAETransformer(BaseAutoencoder):
         self.verbose = verbose
         self.warm_start = warm_start
 
+    def _beta(self, blocks):
+        return float(resolved(self.beta, _defaults.beta, _blocks.share_out_total(blocks)))
+
     def _n_training_draws(self, n_samples, blocks):
         n_draws = resolved(
             self.n_training_draws,
             _defaults.n_training_draws,
+            self._beta(blocks),
             self._batch_size(n_samples),
             self.n_features_in_,
             _blocks.are_discrete(blocks),
@@ -268,7 +272,7 @@ class VAETransformer(BaseAutoencoder):
 
     def _model_parameters(self, n_samples, blocks):
         return {
-            "beta": float(resolved(self.beta, _defaults.beta, _blocks.share_out_total(blocks))),
+            "beta": self._beta(blocks),
             "n_draws": int(self.n_draws),
             "n_training_draws": self._n_training_draws(n_samples, blocks),
         }

@@ -50,14 +50,14 @@ def test_larger_tables_get_larger_batches_and_fewer_epochs(sizes):
 
 def test_draws_fill_a_step_where_they_cost_little():
     for batch_size in (32, 64, 128, 256, 4096):
-        n_draws = _defaults.n_training_draws(batch_size, 10, is_discrete=False)
+        n_draws = _defaults.n_training_draws(1, batch_size, 10, is_discrete=False)
         assert 1 <= n_draws <= 5
         assert batch_size * n_draws <= max(384, batch_size)
-        of_flags = _defaults.n_training_draws(batch_size, 10, is_discrete=True)
-        of_a_wide_table = _defaults.n_training_draws(batch_size, 100, is_discrete=False)
+        of_flags = _defaults.n_training_draws(1, batch_size, 10, is_discrete=True)
+        of_a_wide_table = _defaults.n_training_draws(1, batch_size, 100, is_discrete=False)
         assert of_flags == of_a_wide_table <= n_draws
         assert batch_size * of_flags <= max(256, batch_size)
-        of_a_very_wide_table = _defaults.n_training_draws(batch_size, 1000, is_discrete=False)
+        of_a_very_wide_table = _defaults.n_training_draws(1, batch_size, 1000, is_discrete=False)
         assert of_a_very_wide_table == min(2, of_a_wide_table)
 
 
@@ -67,6 +67,13 @@ def test_a_wide_table_is_trained_with_few_draws():
 
     assert [n_draws(make_rows(60, n)) for n in (4, 100, 300)] == [5, 5, 2]
     assert n_draws((make_rows(60, 4) > 0).astype(float)) == 5
+
+
+def test_a_kl_term_with_a_weight_is_that_of_one_draw():
+    model = quick(VAETransformer, beta=0.5, max_iter=1).fit(make_rows(60, 4))
+    assert model.module_.n_training_draws == 1
+    model.set_params(n_training_draws=3).fit(make_rows(60, 4))
+    assert model.module_.n_training_draws == 3
 
 
 @pytest.mark.parametrize("is_discrete", [False, True])
