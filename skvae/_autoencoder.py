@@ -84,7 +84,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         Rows in a training step. "auto" is a sixteenth of the rows, 32 to 256.
     max_iter : int or "auto", default="auto"
         Epochs. "auto" is what makes about 4,000 steps (more beyond 10,000 rows, as their square
-        root), at least 20 and at most 500.
+        root; twice as many where 30 % of the cells are missing), at least 20 and at most 500.
     early_stopping : bool, default=True
         Whether to hold out rows, keep the weights that are best on them, and stop when
         `n_iter_no_change` epochs brought no progress. If False, all rows train, the training

@@ -11,7 +11,7 @@ from ._defaults import resolved
 from ._outliers import threshold, without_outliers
 from ._progress import Epochs, Printer, with_callbacks
 from ._schema import gaussian
-from ._sparse import has_gaps, share_out_totals
+from ._sparse import has_gaps, share_missing, share_out_totals
 from ._table import Table
 from ._training import Plan
 
@@ -97,7 +97,8 @@ class FittingMixin:
         n_train = len(X) - n_held_out
         config = self._model_config(X, blocks, n_train)
         seeds = _engine.spawn_seeds(self._seed_of_draws(None), 5)
-        return Job(X, blocks, config, self._plan(n_train, blocks), n_held_out, seeds)
+        plan = self._plan(n_train, blocks, share_missing(X))
+        return Job(X, blocks, config, plan, n_held_out, seeds)
 
     def _train(self, job, weights, table, start=None, *, report):
         """Set and return the attributes that a trained model brings."""
@@ -196,10 +197,11 @@ class FittingMixin:
     def _batch_size(self, n_samples):
         return int(min(resolved(self.batch_size, self._sizes.batch_size, n_samples), n_samples))
 
-    def _plan(self, n_samples, blocks):
+    def _plan(self, n_samples, blocks, share_missing=0.0):
         """Return the numbers of training, "auto" resolved."""
         batch_size = self._batch_size(n_samples)
-        max_iter = int(resolved(self.max_iter, _defaults.max_iter, n_samples, batch_size))
+        of_table = n_samples, batch_size, share_missing
+        max_iter = int(resolved(self.max_iter, _defaults.max_iter, *of_table))
         patience = resolved(self.n_iter_no_change, _defaults.n_iter_no_change, max_iter)
         return Plan(
             max_iter=max_iter,

@@ -6,13 +6,14 @@ For shapes and units see `_latent_model`.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Generator, Tensor
 
 from ._bounds import ImportanceWeighted, OneDraw, gaussian_kl, split_posterior, weighted
 from ._columns import BlockSpec
+from ._importance import Draws, expected, log_ratio, quasi_normal
 from ._latent_model import TINY, LatentModel, Moment, Seen
 from ._networks import MLP
 from ._principal import deviations
@@ -20,6 +21,8 @@ from ._principal import deviations
 # Noise in working units with which an autoencoder's rows are scored: errors far below what a
 # column varies would else decide.
 BLUR = 0.3
+# Draws with which a VAE fills gaps, at least: they leave a wider posterior than q knows of.
+FILLING_DRAWS = 512
 # What is added to variances of codes, of their mean.
 SHARE_OF_ALL = 0.01
 # Times that an autoencoder which was trained without gaps looks at those that it has filled.
@@ -27,14 +30,6 @@ N_REFILLS = 10
 # "auto" noise on a cell, as a share of what a PCA with as many components leaves of it. With it a
 # table is not learned by heart, and where nearly all can be restored it is hardly blurred.
 NOISE_SHARE = 0.4
-
-
-def quasi_normal(n_draws: int, n_components: int, seed: int) -> Tensor:
-    """Scrambled Sobol points, mapped to the standard normal; (n_draws, n_components), float64."""
-    engine = torch.quasirandom.SobolEngine(n_components, scramble=True, seed=seed)
-    # The first point is kept in the default dtype, so we take the second block of n_draws.
-    points = engine.fast_forward(n_draws).draw(n_draws, dtype=torch.float64)
-    return torch.special.ndtri(points.clamp(1e-9, 1 - 1e-9))
 
 
 class Autoencoder(LatentModel):
@@ -203,8 +198,8 @@ class Autoencoder(LatentModel):
 class VAE(LatentModel):
     """p(x, z) = p(x | z) N(z; 0, I), with the amortised posterior q(z | x).
 
-    `noise` are the standard normal draws with which rows are scored: the same for every row, so
-    that the score of a row does not depend on its neighbours.
+    `noise` are standard normal draws, of which the first `n_draws` score rows, and all fill gaps:
+    the same for every row, so that the score of a row does not depend on its neighbours.
     """
 
     noise: Tensor
@@ -233,12 +228,12 @@ class VAE(LatentModel):
             n_draws=n_draws,
             n_training_draws=n_training_draws,
         )
-        self.beta, self.n_training_draws = beta, n_training_draws
+        self.beta, self.n_draws, self.n_training_draws = beta, n_draws, n_training_draws
         sizes = [self.n_inputs, *hidden_layer_sizes, 2 * n_components]
         self.encoder = MLP(sizes, activation)
         sizes = [n_components, *hidden_layer_sizes[::-1], self.columns.n_outputs]
         self.decoder = MLP(sizes, activation)
-        self.register_buffer("noise", torch.zeros(n_draws, n_components))
+        self.register_buffer("noise", torch.zeros(max(n_draws, FILLING_DRAWS), n_components))
 
     def initialize(self, generator: Generator, mean: Tensor) -> None:
         super().initialize(generator, mean)
@@ -300,87 +295,78 @@ class VAE(LatentModel):
         # Rybkin et al., "Simple and effective VAE training with calibrated decoders", 2021
         self._follow(seen, of_draws, out, moment.rate)
 
+    def _proposals(self, seen: Seen, noise: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield codes made of noise, and log p(z) less the log-density they are drawn from.
+
+        Half come from the prior, the others from a somewhat widened q: where q misses a part of
+        the posterior, as it does far from the data, an estimate of log p(x) would be too low. By
+        this much, the widening lets the variance grow by a fifth in any dimension.
+        """
+        n_prior = len(noise) // 2
+        share = n_prior / len(noise)
+        loc, log_scale = self.posterior(seen)
+        log_scale = log_scale + math.log1p(0.35 * noise.shape[1] ** -0.5)
+        from_prior, noise = noise[:n_prior, None], noise[n_prior:, None]
+        z = loc + log_scale.exp() * noise
+        yield z, log_ratio(z, noise, log_scale, share)
+        if n_prior:  # the same for all rows, and so decoded once
+            in_units_of_q = (from_prior - loc) * (-log_scale).exp()
+            yield from_prior, log_ratio(from_prior, in_units_of_q, log_scale, share)
+
+    def score(self, x: Tensor) -> Tensor:
+        """Estimate log p(x) by importance sampling; shape (n_samples,), float64."""
+        seen, noise = self.see(x), self.noise[: self.n_draws]
+        proposals = self._proposals(seen, noise)
+        log_weight = [self._log_prob_of_draws(seen, z) + ratio for z, ratio in proposals]
+        return torch.cat(log_weight).logsumexp(0) - math.log(len(noise))
+
     def _log_prob_of_draws(self, seen: Seen, z: Tensor) -> Tensor:
         """Return log p(x | z) of each row for draws along a leading axis, float64."""
         return self.log_prob(seen, self.decoder(z)).sum(-1, dtype=torch.float64)
 
-    def score(self, x: Tensor) -> Tensor:
-        """Estimate log p(x) by importance sampling; shape (n_samples,), float64.
-
-        Half of the draws come from the prior, the others from a somewhat widened q: where q
-        misses a part of the posterior, as it does far from the data, the estimate would be too
-        low. By this much, the widening lets the variance grow by a fifth in any dimension.
-        """
-        n_prior = len(self.noise) // 2
-        seen = self.see(x)
-        loc, log_scale = self.posterior(seen)
-        log_scale = log_scale + math.log1p(0.35 * self.noise.shape[1] ** -0.5)
-        # The draws from the prior are the same for all rows, and so decoded once.
-        from_prior, noise = self.noise[:n_prior, None], self.noise[n_prior:, None]
-        from_q = loc + log_scale.exp() * noise
-        parts = [(from_q, noise)]
-        if n_prior:
-            parts.append((from_prior, (from_prior - loc) * (-log_scale).exp()))
-        log_prob = torch.cat([self._log_prob_of_draws(seen, z) for z, _ in parts])
-        log_ratio = torch.cat([self._log_ratio(*part, log_scale) for part in parts])
-        return (log_prob + log_ratio).logsumexp(0) - math.log(len(self.noise))
-
-    def _weighted_draws(self, seen: Seen) -> tuple[Tensor, Tensor]:
-        """Return draws that stand for the posterior, (n_draws, n_samples, n_components).
-
-        With them come their weights, (n_draws, n_samples), of which the sum is one. They are the
-        draws of `score`.
-        """
-        n_prior = len(self.noise) // 2
-        loc, log_scale = self.posterior(seen)
-        log_scale = log_scale + math.log1p(0.35 * self.noise.shape[1] ** -0.5)
-        noise = self.noise[:, None].expand(-1, len(loc), -1)
-        z = torch.cat([noise[:n_prior], loc + log_scale.exp() * noise[n_prior:]])
-        # Of the draws from q the noise is known, and more exact than what z tells of it.
-        from_prior = (noise[:n_prior] - loc) * (-log_scale).exp()
-        log_ratio = self._log_ratio(z, torch.cat([from_prior, noise[n_prior:]]), log_scale)
-        return z, (self._log_prob_of_draws(seen, z) + log_ratio).softmax(0).to(z.dtype)
+    def _posterior_draws(self, seen: Seen, noise: Tensor) -> list[Draws]:
+        """Return draws that stand for the posterior."""
+        parts = []
+        for z, ratio in self._proposals(seen, noise):
+            out = self.decoder(z)
+            log_prob = self.log_prob(seen, out)
+            parts.append(Draws(z, out, log_prob, log_prob.sum(-1, dtype=torch.float64) + ratio))
+        log_norm = torch.cat([part.weight for part in parts]).logsumexp(0)
+        return [part._replace(weight=(part.weight - log_norm).exp()) for part in parts]
 
     def impute(self, x: Tensor) -> Tensor:
-        z, weight = self._weighted_draws(self.see(x))
-        return torch.einsum("kn,knd->nd", weight, self.decode(z))
+        draws = self._posterior_draws(self.see(x), self.noise)
+        means = [self.columns.mean(part.out, self.shared) for part in draws]
+        return expected(means, draws)
 
     def complete(self, x: Tensor, n_draws: int, generator: Generator) -> Tensor:
-        z, weight = self._weighted_draws(self.see(x))
+        draws = self._posterior_draws(self.see(x), self.noise)
+        z = torch.cat([part.z.expand(-1, len(x), -1) for part in draws])
+        weight = torch.cat([part.weight for part in draws])
         chosen = torch.multinomial(weight.t(), n_draws, True, generator=generator)
         chosen = chosen[..., None].expand(-1, -1, z.shape[-1])
         return self.draw(z.transpose(0, 1).gather(1, chosen), generator)
 
     def contributions(self, x: Tensor) -> Tensor:
         """Return the posterior mean of log p(x | z) by column; float64."""
-        seen = self.see(x)
-        z, weight = self._weighted_draws(seen)
-        log_prob = self.log_prob(seen, self.decoder(z))
-        return torch.einsum("kn,knd->nd", weight.double(), log_prob.double())
-
-    def _log_ratio(self, z: Tensor, standardized: Tensor, log_scale: Tensor) -> Tensor:
-        """Return log p(z) less the log-density of the mixture that `score` draws from.
-
-        `standardized` are the draws in units of q; both are less the constant that they share.
-        """
-        share = len(self.noise) // 2 / len(self.noise)
-        log_p = -0.5 * z.square().sum(-1, dtype=torch.float64)
-        log_q = (-0.5 * standardized.square() - log_scale).sum(-1, dtype=torch.float64)
-        log_share = math.log(share) if share else -math.inf
-        return log_p - torch.logaddexp(log_p + log_share, log_q + math.log1p(-share))
+        draws = self._posterior_draws(self.see(x), self.noise[: self.n_draws])
+        return expected([part.log_prob.double() for part in draws], draws)
 
     def elbo(self, x: Tensor) -> Tensor:
         """Estimate the evidence lower bound (beta = 1); shape (n_samples,), float64."""
         seen = self.see(x)
         loc, log_scale = self.posterior(seen)
-        log_prob = self._log_prob_of_draws(seen, loc + log_scale.exp() * self.noise[:, None])
-        return log_prob.mean(0) - gaussian_kl(loc, log_scale).sum(-1, dtype=torch.float64)
+        z = loc + log_scale.exp() * self.noise[: self.n_draws, None]
+        return self._log_prob_of_draws(seen, z).mean(0) - gaussian_kl(loc, log_scale).sum(
+            -1, dtype=torch.float64
+        )
 
     @property
     def n_passes(self) -> int:
-        return 1 + len(self.noise) - len(self.noise) // 2
+        return 1 + self.n_draws - self.n_draws // 2
 
     def breadth(self, verb: str) -> int:
-        return super().breadth(verb) * (
-            1 if verb in ("encode", "kl", "decode") else len(self.noise)
-        )
+        if verb in ("encode", "kl", "decode"):
+            return super().breadth(verb)
+        n_draws = len(self.noise) if verb in ("impute", "complete") else self.n_draws
+        return super().breadth(verb) * n_draws

@@ -1,5 +1,7 @@
 """Sparse rows, made dense a few at a time."""
 
+import math
+
 import numpy as np
 
 
@@ -46,5 +48,10 @@ def share_out_totals(X):
 
 def has_gaps(X):
     """Tell whether a cell of an array or of sparse rows is missing."""
+    return share_missing(X) > 0
+
+
+def share_missing(X):
+    """Return the share of the cells of an array or of sparse rows that are missing."""
     values = X.matrix.data if isinstance(X, DenseOnDemand) else X
-    return bool(np.isnan(values).any())
+    return np.count_nonzero(np.isnan(values)) / math.prod(X.shape)

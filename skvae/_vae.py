@@ -88,7 +88,8 @@ class VAETransformer(BaseAutoencoder):
         which have no need of it.
     n_draws : int, default=128
         Draws for the importance-sampling estimate of log p(x) in `score_samples`. More draws give
-        a tighter estimate, in proportion slower; a power of two is best.
+        a tighter estimate, in proportion slower; a power of two is best. `impute` takes at least
+        512.
     n_training_draws : int or "auto", default="auto"
         Draws of each code in training. One maximises the ELBO, several the importance-weighted
         bound (IWAE [2]_), which is nearer to log p(x): a better density, for about as much more
@@ -102,8 +103,8 @@ class VAETransformer(BaseAutoencoder):
     batch_size : int or "auto", default="auto"
         Rows in a training step. "auto" is about the square root of their number, 32 to 256.
     max_iter : int or "auto", default="auto"
-        Epochs. "auto" is what makes about 4,000 steps, more where rows are over 10,000, at
-        least 20 and at most 500.
+        Epochs. "auto" is what makes about 4,000 steps (more beyond 10,000 rows, as their square
+        root; twice as many where 30 % of the cells are missing), at least 20 and at most 500.
     early_stopping : bool, default=True
         Whether to hold out rows, keep the weights that are best on them, and stop when
         `n_iter_no_change` epochs brought no progress. If False, all rows train, the training

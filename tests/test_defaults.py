@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.sparse
 from helpers import make_rows, quick
 
 from skvae import AutoencoderTransformer, VAETransformer, _defaults
@@ -46,6 +47,23 @@ def test_larger_tables_get_larger_batches_and_fewer_epochs(sizes):
     epochs = [_defaults.max_iter(n, b) for (n, _), b in zip(SHAPES, batches, strict=True)]
     assert batches == sorted(batches)
     assert epochs == sorted(epochs, reverse=True)
+
+
+def test_rows_with_gaps_are_learned_in_more_steps():
+    epochs = [_defaults.max_iter(4000, 64, share) for share in (0.0, 0.1, 0.3, 0.5, 0.9)]
+    assert epochs[0] == _defaults.max_iter(4000, 64)
+    assert epochs[0] < epochs[1] < epochs[2] < epochs[3] == epochs[4]
+    np.testing.assert_allclose(epochs[2] / epochs[0], 1 / 0.7**2, rtol=0.01)
+
+
+@pytest.mark.parametrize("as_rows", [np.asarray, scipy.sparse.csr_array])
+def test_the_share_of_gaps_is_counted(as_rows, monkeypatch):
+    monkeypatch.setattr(_defaults, "N_STEPS", 20)
+    monkeypatch.setattr(_defaults, "MIN_EPOCHS", 1)
+    X = make_rows(320, 4)
+    X[::2, :2] = np.nan  # a quarter
+    model = quick(VAETransformer, max_iter="auto", batch_size=32, early_stopping=False)
+    assert model.fit(as_rows(X)).n_iter_ == int(20 / 0.75**2 * 32 / 320)
 
 
 def test_draws_fill_a_step_where_they_cost_little():

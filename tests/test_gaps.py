@@ -412,6 +412,15 @@ def test_a_linear_vae_fills_in_its_own_exact_conditional(trained_with_gaps):
     assert np.sqrt(draws.var(axis=0, ddof=1).mean()) == pytest.approx(scale, rel=0.03)
 
 
+def test_gaps_are_filled_with_many_draws_however_few_score():
+    X = factor_rows(300, 6, 2)
+    holed, gaps = with_gaps(X)
+    few, many = (quick(VAETransformer, n_draws=n).fit(holed) for n in (1, 4096))
+    difference = (few.impute(holed) - many.impute(holed))[gaps] / X.std()
+    assert 0 < np.abs(difference).max() < 0.2
+    assert np.abs(difference).mean() < 0.01
+
+
 def test_draws_are_a_list_of_tables_and_depend_on_the_seed(Estimator, X):
     holed, gaps = with_gaps(X)
     model = quick(Estimator).fit(holed)

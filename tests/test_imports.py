@@ -31,7 +31,7 @@ SKLEARN_FILES = {
 }
 # The files of the torch side, from the top down: each may import those after it.
 TORCH_FILES = ["_engine", "_training", "_step", "_optimizer", "_rows", "_models", "_latent_model"]
-TORCH_FILES += ["_bounds", "_principal", "_networks", "_columns", "likelihoods"]
+TORCH_FILES += ["_bounds", "_importance", "_principal", "_networks", "_columns", "likelihoods"]
 ALLOWED = {
     "__init__": {"_autoencoder", "_vae", "_version", "likelihoods"},
     "_autoencoder": SKLEARN_SIDE | {"_base", "_defaults", "_latent", "_models", "_validation"},
@@ -87,10 +87,12 @@ ALLOWED = {
     "_step": {"torch", "_latent_model", "_optimizer"},
     "_optimizer": {"torch"},
     "_rows": {"torch"},
-    "_models": {"torch", "_bounds", "_columns", "_latent_model", "_networks", "_principal"},
+    "_models": {"torch", "_bounds", "_columns", "_importance", "_latent_model", "_networks"}
+    | {"_principal"},
     "_latent_model": {"torch", "_bounds", "_columns", "_networks", "_principal"},
     "_principal": {"torch"},
     "_bounds": {"torch"},
+    "_importance": {"torch"},
     "_columns": {"torch", "likelihoods"},
     "_networks": {"torch"},
     "likelihoods": {"torch"},

@@ -12,8 +12,9 @@ from sklearn.neighbors import KernelDensity
 
 from skvae import AutoencoderTransformer, VAETransformer
 from skvae._bounds import gaussian_kl, split_posterior
+from skvae._importance import quasi_normal
 from skvae._latent_model import Moment, steps
-from skvae._models import VAE, Autoencoder, quasi_normal
+from skvae._models import VAE, Autoencoder
 from skvae.likelihoods import Bernoulli
 
 SHAPE = {"n_components": 2, "hidden_layer_sizes": (6,), "activation": "tanh"}
