@@ -37,8 +37,9 @@ class AutoencoderTransformer(BaseAutoencoder):
         Dimensions of the code. "auto" is half the number of features, 2 to 16.
     hidden_layer_sizes : tuple of int or "auto", default="auto"
         Widths of the encoder's hidden layers; the decoder has them in reverse. ``()`` is a linear
-        model. "auto" is two layers, sized by the number of features; none where X has as many
-        columns as rows and all are flags, counts or levels.
+        model. "auto" is two layers, sized by the number of features; three where these are at
+        least four times as many as components, of which there are one or two. Of flags, counts
+        and levels alone it is two, none where X has as many columns as rows.
     activation : str, default="auto"
         The non-linearity between layers: "relu", "leaky_relu", "elu", "silu", "gelu", "tanh",
         "sigmoid" or "identity". "auto" is "silu".
@@ -56,12 +57,15 @@ class AutoencoderTransformer(BaseAutoencoder):
         {columns: likelihood} overrides "auto" for columns of a data frame, where "categorical"
         may be chosen, too; columns are a name, a tuple of names, or a function that takes the
         frame and returns names, as :func:`~sklearn.compose.make_column_selector` makes.
-    scaling : {"standard", "quantile", None}, default="standard"
+    scaling : {"auto", "standard", "common", "quantile", None}, default="auto"
         How columns of a continuous likelihood (the Gaussians, Student's t) are scaled inside the
-        model: to zero mean and unit variance (one of which a single value fills more than half
-        the rows: to unit spread of the others); by their quantiles to a normal distribution (a
-        piecewise linear map); not at all. Flags, counts and levels are taken as they are. The
-        log-Jacobian of the map is part of the score, so scores are in the units of X.
+        model: "standard" to zero mean and unit variance (one of which a single value fills more
+        than half the rows: to unit spread of the others); "common" to zero mean, with one scale
+        for all, so that errors count as they do in X; "quantile" by their quantiles to a normal
+        distribution (a piecewise linear map); None not at all. "auto" is "common" where columns
+        take the same values over like ranges, as pixels and marks do, else "standard". Flags,
+        counts and levels are taken as they are. The log-Jacobian of the map is part of the score,
+        so scores are in the units of X.
     noise : float or "auto", default="auto"
         Standard deviation, in working units, of normal noise added to the encoder's input in
         training (denoising autoencoder), so that it does not learn rows by heart. "auto" goes by
@@ -182,7 +186,11 @@ class AutoencoderTransformer(BaseAutoencoder):
     }
     _model_class = Autoencoder
     _sizes = _defaults.Sizes(
-        (256, 512), components=(0.5, 16), rows_per_batch=(1 / 16, 1), for_real_values="silu"
+        widths=(256, 512),
+        deepens=True,
+        components=(0.5, 16),
+        rows_per_batch=(1 / 16, 1),
+        for_real_values="silu",
     )
 
     def __init__(
@@ -192,7 +200,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         hidden_layer_sizes="auto",
         activation="auto",
         likelihood="auto",
-        scaling="standard",
+        scaling="auto",
         noise="auto",
         tied=False,
         latent_density="gaussian_mixture",

@@ -51,7 +51,7 @@ RULES = {
     "hidden_layer_sizes": (Sizes(), AUTO),
     "activation": (Options(ACTIVATIONS), AUTO),
     "likelihood": (Options(("auto", *ALONE)), Subclass((Likelihood,)), Choices(BY_COLUMN)),
-    "scaling": (Options(("standard", "quantile", None)),),
+    "scaling": (Options(("auto", "standard", "common", "quantile", None)),),
     "learning_rate": (Interval(Real, 0, np.inf, "()"),),
     "weight_decay": (Interval(Real, 0, np.inf),),
     "batch_size": (Interval(Integral, 1, np.inf), AUTO),

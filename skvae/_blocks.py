@@ -6,7 +6,8 @@ import numpy as np
 from sklearn.utils import gen_batches
 
 from . import _engine
-from ._table import Layout, some_rows
+from ._scaling import some_rows
+from ._table import Layout
 
 # A column is smooth if it has more values than this, and none in more than this share of the rows.
 FEW_VALUES, SHARE_OF_ONE = 50, 0.1

@@ -25,12 +25,14 @@ class Sizes(NamedTuple):
     """What "auto" means for the sizes of an estimator's model and batches.
 
     widths : the least and the greatest of the first hidden layer.
+    deepens : whether a map of the rows, in one or two dimensions, takes a layer more.
     components : per column, and at most.
     rows_per_batch : f and p, if batches have f n^p of n rows, at least 32 and at most 256.
     for_real_values : the activation where some column has such.
     """
 
     widths: tuple[int, int]
+    deepens: bool
     components: tuple[float, int]
     rows_per_batch: tuple[float, float]
     for_real_values: str
@@ -49,16 +51,19 @@ class Sizes(NamedTuple):
         """
         return "silu" if is_discrete else self.for_real_values
 
-    def hidden_layer_sizes(self, n_samples, n_features, is_discrete=False):
+    def hidden_layer_sizes(self, n_samples, n_features, n_components, is_discrete=False):
         """Return two layers, about twice and once as wide as the data.
 
         There are none where flags or counts have as many columns as rows: each tells so little of
-        its row that a linear map, with its fewer weights, is all that can be learned.
+        its row that a linear map, with its fewer weights, is all that can be learned. There are
+        three where many columns are folded into a map, which two bend too little.
         """
         if is_discrete and n_features >= n_samples:
             return ()
         width = power_of_two(2 * n_features, *self.widths)
-        return width, width // 2
+        is_map = n_components <= 2 and 4 * n_components <= n_features and not is_discrete
+        layers = width, width // 2, width // 4
+        return layers if self.deepens and is_map else layers[:2]
 
     def batch_size(self, n_samples):
         """Return the rows in a step, a power of two."""

@@ -4,18 +4,11 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.special import ndtri
-from sklearn.preprocessing import StandardScaler
 from sklearn.utils import gen_batches
 
 from ._marginal import Marginal, along, slope
+from ._scaling import PART_BYTES, learn_scaling, rows_in, some_rows
 from ._sparse import has_gaps
-
-# Rows from which quantiles are taken, drawn at random where there are more.
-MAX_ROWS = 100_000
-# Bytes of X that are worked on at a time.
-PART_BYTES = 2**21
-# The same where no function of scikit-learn's is called, which costs a little each time.
-CACHED_BYTES = 2**18
 
 
 class Layout(NamedTuple):
@@ -50,7 +43,7 @@ class Table:
 
     @classmethod
     def fit(cls, X, layout=None, *, scaling, sample_weight=None, random_state=None):
-        """Learn the map from X; `scaling` is "standard", "quantile" or None.
+        """Learn the map from X; `scaling` is that of the estimators.
 
         Without a layout all columns are numbers that are scaled.
         """
@@ -62,12 +55,9 @@ class Table:
         table.center, table.scale, table.knots = np.zeros(X.shape[1]), np.ones(X.shape[1]), None
         if not X.shape[1]:
             return table
-        scaler = _fitted_scaler(X, sample_weight)
-        if scaling is not None:
-            scale = _scale_beside_spike(X, scaler.scale_, sample_weight, random_state)
-            # A column of which no cell is known has neither.
-            table.center = np.where(table.continuous, np.nan_to_num(scaler.mean_), 0)
-            table.scale = np.where(table.continuous & ~np.isnan(scale), scale, 1)
+        center, scale = learn_scaling(X, table.continuous, scaling, sample_weight, random_state)
+        table.center = np.where(table.continuous, np.nan_to_num(center), 0)
+        table.scale = np.where(table.continuous & ~np.isnan(scale), scale, 1)
         if scaling == "quantile":
             some, weights = some_rows(X, sample_weight, random_state)
             some = table._standardize(some)
@@ -124,7 +114,7 @@ class Table:
         """
         if self.knots is None and not self.ordinal and not has_gaps(X):
             return -np.log(self.scale).sum()
-        parts = gen_batches(len(X), _rows_in(PART_BYTES, X))
+        parts = gen_batches(len(X), rows_in(PART_BYTES, X))
         return np.concatenate([self.log_slopes(X[rows]).sum(axis=1) for rows in parts])
 
     def log_slopes(self, X):
@@ -179,37 +169,6 @@ class Table:
         return Z
 
 
-def _rows_in(n_bytes, X):
-    return max(1, n_bytes // (X.itemsize * X.shape[1]))
-
-
-def _fitted_scaler(X, sample_weight):
-    """Return a StandardScaler of X; it reads a large X in parts, since it makes copies."""
-    scaler = StandardScaler()
-    with np.errstate(over="ignore", invalid="ignore"):
-        for rows in gen_batches(len(X), _rows_in(PART_BYTES, X)):
-            weights = None if sample_weight is None else sample_weight[rows]
-            scaler.partial_fit(X[rows], sample_weight=weights)
-    # (It is NaN where no cell of a column is known, or where the variance overflows.)
-    lost = ~np.isfinite(scaler.scale_) & (scaler.n_samples_seen_ > 0)
-    if lost.any():
-        column = int(np.flatnonzero(lost)[0])
-        raise ValueError(
-            f"Column {column} of X has values too large for its variance to be a finite float64; "
-            "rescale it."
-        )
-    return scaler
-
-
-def some_rows(X, sample_weight, random_state):
-    """Return X and the weights, or random rows of them where they are many."""
-    n_rows = min(MAX_ROWS, max(1000, _rows_in(8 * PART_BYTES, X)))
-    if len(X) <= n_rows:
-        return X, sample_weight
-    rows = np.sort(np.random.RandomState(random_state).permutation(len(X))[:n_rows])
-    return X[rows], None if sample_weight is None else sample_weight[rows]
-
-
 def _fit_marginals(X, columns, sample_weight, random_state):
     """Return the map of each of these columns, as plain arrays."""
     if not columns:
@@ -217,31 +176,6 @@ def _fit_marginals(X, columns, sample_weight, random_state):
     some, weights = some_rows(X, sample_weight, random_state)
     some = some[:]
     return [tuple(Marginal.fit(some[:, j], weights)) for j in columns]
-
-
-def _scale_beside_spike(X, scale, sample_weight, random_state):
-    """Return the scales, that of a column with a spike taken from the rows beside it.
-
-    A spike is one value in more than half the rows, so it is the median. Rare values of such a
-    column would else lie hundreds of deviations off, and outweigh all other columns: a pixel that
-    is almost always white, a flag that is almost never set.
-    """
-    some = X[np.random.RandomState(random_state).permutation(len(X))[:1000]]
-    n_known = (~np.isnan(some)).sum(axis=0)
-    median = np.median if n_known.min() == len(some) else np.nanmedian  # ten times as slow
-    spike = median(np.where(n_known > 0, some, 0), axis=0)
-    columns = np.flatnonzero((some == spike).sum(axis=0) > 0.45 * np.maximum(1, n_known))
-    spike = spike[columns].astype(X.dtype)
-    share, square = np.zeros((2, len(columns)))
-    weights = np.ones(len(X)) if sample_weight is None else sample_weight
-    for rows in gen_batches(len(X), _rows_in(CACHED_BYTES, X)):
-        distance = np.nan_to_num((X[rows][:, columns] - spike).astype(np.float64), copy=False)
-        share += weights[rows] @ (distance != 0).astype(np.float64)
-        square += weights[rows] @ np.square(distance, out=distance)
-    rare = (share > 0) & (share < 0.5 * weights.sum())
-    scale = scale.copy()
-    scale[columns[rare]] = np.sqrt(square[rare] / share[rare])
-    return scale
 
 
 def _normal_knots(x, weights):

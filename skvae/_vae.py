@@ -72,13 +72,15 @@ class VAETransformer(BaseAutoencoder):
         columns of a data frame, where "categorical" may be chosen, too; columns are a name, a
         tuple of names, or a function that takes the frame and returns names, as
         :func:`~sklearn.compose.make_column_selector` makes.
-    scaling : {"standard", "quantile", None}, default="standard"
+    scaling : {"auto", "standard", "common", "quantile", None}, default="standard"
         How columns of a continuous likelihood (the Gaussians, Student's t) are scaled inside the
-        model: to zero mean and unit variance (one of which a single value fills more than half
-        the rows: to unit spread of the others); by their quantiles to a normal distribution (a
-        piecewise linear map); not at all. Flags, counts and levels are taken as they are, and
-        "ordinal" columns always go by their quantiles. The log-Jacobian of the map is part of the
-        density, so scores are in the units of X.
+        model: "standard" to zero mean and unit variance (one of which a single value fills more
+        than half the rows: to unit spread of the others); "common" to zero mean, with one scale
+        for all; "quantile" by their quantiles to a normal distribution (a piecewise linear map);
+        None not at all. "auto" is "common" where columns take the same values over like ranges,
+        as pixels and marks do, else "standard". Flags, counts and levels are taken as they are,
+        and "ordinal" columns always go by their quantiles. The log-Jacobian of the map is part of
+        the density, so scores are in the units of X.
     beta : float or "auto", default="auto"
         Weight of the KL term in the training loss, and nowhere else. "auto" is 1, and 0.5 where
         the likelihood is "multinomial" alone: that ranks better, as which films a user may like.
@@ -201,7 +203,11 @@ class VAETransformer(BaseAutoencoder):
     _model_class = VAE
     # Few rows and several draws of each teach more in a step than many with one.
     _sizes = _defaults.Sizes(
-        (128, 256), components=(1, 32), rows_per_batch=(1.25, 0.5), for_real_values="tanh"
+        widths=(128, 256),
+        deepens=False,
+        components=(1, 32),
+        rows_per_batch=(1.25, 0.5),
+        for_real_values="tanh",
     )
 
     def __init__(

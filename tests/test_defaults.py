@@ -16,18 +16,31 @@ SHAPES = [(10, 2), (100, 5), (1000, 30), (60_000, 784), (10**7, 100)]
 @both
 @pytest.mark.parametrize(("n_samples", "n_features"), SHAPES)
 def test_sizes_are_ints_within_reason(sizes, n_samples, n_features):
-    hidden = sizes.hidden_layer_sizes(n_samples, n_features)
+    n_components = sizes.n_components(n_features)
+    hidden = sizes.hidden_layer_sizes(n_samples, n_features, n_components)
     assert all(isinstance(size, int) and 16 <= size <= 1024 for size in hidden)
     assert list(hidden) == sorted(hidden, reverse=True)
-    assert 1 <= sizes.n_components(n_features) <= 64
+    assert 1 <= n_components <= 64
     assert 1 <= sizes.batch_size(n_samples) <= 4096
 
 
 @both
 def test_only_wide_tables_of_flags_or_counts_have_no_hidden_layers(sizes):
-    assert sizes.hidden_layer_sizes(500, 500, is_discrete=True) == ()
-    assert len(sizes.hidden_layer_sizes(501, 500, is_discrete=True)) == 2
-    assert len(sizes.hidden_layer_sizes(50, 500, is_discrete=False)) == 2
+    assert sizes.hidden_layer_sizes(500, 500, 8, is_discrete=True) == ()
+    assert len(sizes.hidden_layer_sizes(501, 500, 8, is_discrete=True)) == 2
+    assert len(sizes.hidden_layer_sizes(50, 500, 8, is_discrete=False)) == 2
+
+
+def test_maps_of_many_columns_are_drawn_by_deeper_autoencoders():
+    def n_layers(n_components, n_features, Estimator=AutoencoderTransformer, **is_discrete):
+        sizes = Estimator._sizes
+        return len(sizes.hidden_layer_sizes(1000, n_features, n_components, **is_discrete))
+
+    assert n_layers(1, 4) == n_layers(2, 8) == n_layers(2, 784) == 3
+    assert n_layers(1, 3) == n_layers(2, 7) == n_layers(3, 784) == 2
+    assert n_layers(2, 8, is_discrete=True) == n_layers(2, 8, VAETransformer) == 2
+    a_map = AutoencoderTransformer(2, max_iter=1, random_state=0).fit(make_rows(30, 8))
+    assert len(a_map.module_.config["hidden_layer_sizes"]) == 3
 
 
 @both

@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 from helpers import make_rows
 from scipy.stats import kstest, skew
+from sklearn.datasets import load_digits, load_wine
+from sklearn.preprocessing import minmax_scale
 
-from skvae._table import Table
+from skvae._scaling import have_common_units
+from skvae._table import Layout, Table
 
-SCALINGS = ["standard", "quantile", None]
+SCALINGS = ["auto", "standard", "common", "quantile", None]
 
 
 def skewed_rows(n_samples=400):
@@ -57,6 +60,63 @@ def test_standard_scaling_has_zero_mean_and_unit_variance():
     Z = Table.fit(skewed_rows(), scaling="standard").forward(skewed_rows())
     np.testing.assert_allclose(Z.mean(axis=0), 0, atol=1e-12)
     np.testing.assert_allclose(Z.std(axis=0), 1)
+
+
+def test_common_scaling_has_zero_mean_and_one_scale():
+    X = skewed_rows()
+    Z = Table.fit(X, scaling="common").forward(X)
+    np.testing.assert_allclose(Z.mean(axis=0), 0, atol=1e-12)
+    np.testing.assert_allclose(Z.var(axis=0).mean(), 1)
+    np.testing.assert_allclose(Z.std(axis=0) / X.std(axis=0), Z[0, 0] / (X - X.mean(axis=0))[0, 0])
+
+
+def marks(n_samples=300, seed=0):
+    """Return marks out of ten in five subjects, of which one is easy."""
+    marks = np.random.default_rng(seed).binomial(10, [0.3, 0.5, 0.6, 0.7, 0.95], (n_samples, 5))
+    return marks.astype(float)
+
+
+UNLIKE = {
+    "normal": make_rows(400, 3),
+    "skewed": skewed_rows(),
+    "wine": load_wine().data,
+    "wine from 0 to 1": minmax_scale(load_wine().data),
+    "flags": (make_rows(400, 3) > 0).astype(float),
+    "ages and marks": np.column_stack([np.arange(300.0) % 71, marks()]),
+    "one column": marks()[:, :1],
+    "constants": np.ones((30, 3)),
+}
+
+
+@pytest.mark.parametrize("X", [load_digits().data, marks()], ids=["digits", "marks"])
+@pytest.mark.parametrize("unit", [1, 1 / 16, -1 / 255])
+def test_pixels_and_marks_have_common_units(X, unit):
+    assert have_common_units(X * unit + 3)
+    with_gaps = np.where(make_rows(*X.shape) > 1, np.nan, X)
+    assert have_common_units(with_gaps)
+    assert have_common_units((X * unit).astype(np.float32))
+    assert not have_common_units(X * np.geomspace(1, 10, X.shape[1]))
+    assert np.ptp(Table.fit(X, scaling="auto").scale) == 0
+
+
+@pytest.mark.parametrize("X", UNLIKE.values(), ids=UNLIKE)
+def test_columns_of_other_tables_have_units_of_their_own(X):
+    assert not have_common_units(X)
+    by_itself, standard = (Table.fit(X, scaling=scaling).scale for scaling in ("auto", "standard"))
+    np.testing.assert_array_equal(by_itself, standard)
+
+
+def test_columns_that_are_not_scaled_and_rows_without_weight_do_not_count():
+    X = np.column_stack([marks(), np.random.default_rng(0).permutation(300)])
+    is_mark = np.arange(6) < 5
+    layout = Layout(np.arange(6), is_mark, (), (), ())
+    scale = Table.fit(X, layout, scaling="auto").scale
+    np.testing.assert_allclose(scale[is_mark], np.sqrt(marks().var(axis=0).mean()))
+    assert scale[5] == 1
+    weights = (np.arange(300) < 290).astype(float)
+    odd = np.where(weights[:, None] > 0, marks(), 1e3 * make_rows(300, 5))
+    weighted = Table.fit(odd, scaling="auto", sample_weight=weights)
+    np.testing.assert_allclose(weighted.scale, Table.fit(odd[:290], scaling="auto").scale)
 
 
 def test_quantile_scaling_makes_columns_normal():

@@ -1,0 +1,113 @@
+"""Centre and scale of columns of numbers, learned from rows."""
+
+import numpy as np
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import gen_batches
+
+# Rows from which quantiles are taken, drawn at random where there are more.
+MAX_ROWS = 100_000
+# Bytes of X that are worked on at a time.
+PART_BYTES = 2**21
+# The same where no function of scikit-learn's is called, which costs a little each time.
+CACHED_BYTES = 2**18
+# Rows that tell what the values of columns are like.
+A_FEW_ROWS = 1000
+
+
+def rows_in(n_bytes, X):
+    return max(1, n_bytes // (X.itemsize * X.shape[1]))
+
+
+def some_rows(X, sample_weight, random_state):
+    """Return X and the weights, or random rows of them where they are many."""
+    n_rows = min(MAX_ROWS, max(1000, rows_in(8 * PART_BYTES, X)))
+    if len(X) <= n_rows:
+        return X, sample_weight
+    rows = np.sort(np.random.RandomState(random_state).permutation(len(X))[:n_rows])
+    return X[rows], None if sample_weight is None else sample_weight[rows]
+
+
+def _a_few(X, sample_weight, random_state):
+    """Return random rows, of those with a weight."""
+    rows = np.random.RandomState(random_state).permutation(len(X))
+    if sample_weight is not None:
+        rows = rows[sample_weight[rows] > 0]
+    return X[rows[:A_FEW_ROWS]]
+
+
+def learn_scaling(X, continuous, scaling, sample_weight, random_state):
+    """Return centre and scale of each column, NaN if no cell of it is known.
+
+    `continuous` tells which of the columns will be scaled.
+    """
+    scaler = _fitted_scaler(X, sample_weight)
+    if scaling is None:
+        return np.zeros(X.shape[1]), np.ones(X.shape[1])
+    if scaling == "auto":
+        few = _a_few(X, sample_weight, random_state)
+        scaling = "common" if have_common_units(few[:, continuous]) else "standard"
+    if scaling == "common":
+        variances = scaler.var_[continuous & (scaler.var_ > 0)]
+        scale = np.sqrt(variances.mean()) if len(variances) else 1.0
+        return scaler.mean_, np.full(X.shape[1], scale)
+    return scaler.mean_, _scale_beside_spike(X, scaler.scale_, sample_weight, random_state)
+
+
+def have_common_units(X):
+    """Tell whether columns measure in the same units, as far as their values tell.
+
+    As grey levels of pixels and marks out of ten do: all have the same values, more than the two
+    of a flag, and most of those that vary at all do so over half of the range of all, or more.
+    """
+    low, high = np.fmin.reduce(X), np.fmax.reduce(X)
+    X, ranges = X[:, high > low], (high - low)[high > low]
+    if len(ranges) < 2:
+        return False
+    # (Missing values come last, and their differences are not above zero.)
+    n_values = 1 + (np.diff(np.sort(X, axis=0), axis=0) > 0).sum(axis=0)
+    n_of_all = len(np.unique(X[~np.isnan(X)]))
+    are_alike = np.mean(ranges >= 0.5 * ranges.max()) >= 0.75
+    return bool(are_alike and 2 < n_of_all <= 1.25 * n_values.max())
+
+
+def _fitted_scaler(X, sample_weight):
+    """Return a StandardScaler of X; it reads a large X in parts, since it makes copies."""
+    scaler = StandardScaler()
+    with np.errstate(over="ignore", invalid="ignore"):
+        for rows in gen_batches(len(X), rows_in(PART_BYTES, X)):
+            weights = None if sample_weight is None else sample_weight[rows]
+            scaler.partial_fit(X[rows], sample_weight=weights)
+    # (It is NaN where no cell of a column is known, or where the variance overflows.)
+    lost = ~np.isfinite(scaler.scale_) & (scaler.n_samples_seen_ > 0)
+    if lost.any():
+        column = int(np.flatnonzero(lost)[0])
+        raise ValueError(
+            f"Column {column} of X has values too large for its variance to be a finite float64; "
+            "rescale it."
+        )
+    return scaler
+
+
+def _scale_beside_spike(X, scale, sample_weight, random_state):
+    """Return the scales, that of a column with a spike taken from the rows beside it.
+
+    A spike is one value in more than half the rows, so it is the median. Rare values of such a
+    column would else lie hundreds of deviations off, and outweigh all other columns: a pixel that
+    is almost always white, a flag that is almost never set.
+    """
+    some = _a_few(X, None, random_state)
+    n_known = (~np.isnan(some)).sum(axis=0)
+    median = np.median if n_known.min() == len(some) else np.nanmedian  # ten times as slow
+    spike = median(np.where(n_known > 0, some, 0), axis=0)
+    columns = np.flatnonzero((some == spike).sum(axis=0) > 0.45 * np.maximum(1, n_known))
+    spike = spike[columns].astype(X.dtype)
+    share, square = np.zeros((2, len(columns)))
+    weights = np.ones(len(X)) if sample_weight is None else sample_weight
+    for rows in gen_batches(len(X), rows_in(CACHED_BYTES, X)):
+        distance = np.nan_to_num((X[rows][:, columns] - spike).astype(np.float64), copy=False)
+        share += weights[rows] @ (distance != 0).astype(np.float64)
+        square += weights[rows] @ np.square(distance, out=distance)
+    rare = (share > 0) & (share < 0.5 * weights.sum())
+    scale = scale.copy()
+    scale[columns[rare]] = np.sqrt(square[rare] / share[rare])
+    return scale
