@@ -74,8 +74,10 @@ class ImportanceWeighted:
     """The bound by several draws of each code, (n_draws, n_samples, n_components): IWAE.
 
     The log of the mean of p(x, z) / q(z | x) over draws is nearer to log p(x) than the ELBO, and
-    does not ask for a posterior that is normal. A factor other than one adds what is missing of
-    the KL term, or is too much of it: with one draw this is the ELBO with that factor.
+    does not ask for a posterior that is normal. With one draw this is, in the mean, the ELBO with
+    the factor. One below one is a power of p(z) / q(z | x): less of a KL term beside the bound
+    would reward codes far from the posterior. Of one above, the rest is a KL term beside it: from
+    a power, the best of several draws would escape.
 
     References
     ----------
@@ -85,7 +87,7 @@ class ImportanceWeighted:
     """
 
     def __init__(self, out: Tensor, n_draws: int, generator: Generator, factor: float):
-        self.out, self.factor = out, factor
+        self.out, self.power, self.excess = out, min(factor, 1.0), max(factor - 1.0, 0.0)
         self.loc, raw = out.chunk(2, -1)
         # As in `split_posterior`; the gradient is divided by it.
         self.half_scale = torch.sigmoid(raw).clamp(min=SMALLEST_SCALE)
@@ -93,16 +95,17 @@ class ImportanceWeighted:
         self.z = torch.addcmul(self.loc, self.noise, self.half_scale, value=2)
 
     def _log_weights(self, log_prob: Tensor) -> Tensor:
-        """Return log p(x, z) - log q(z | x), shape (n_draws, n_samples)."""
+        """Return log p(x | z) + power log (p(z) / q(z | x)), shape (n_draws, n_samples)."""
         squares = torch.addcmul(self.noise.square(), self.z, self.z, value=-1).sum(-1)
         log_scale = (2 * self.half_scale).log().sum(-1)
-        return torch.add(log_prob, squares, alpha=0.5) + log_scale
+        log_weights = torch.add(log_prob, squares, alpha=0.5 * self.power)
+        return log_weights.add_(log_scale, alpha=self.power)
 
     def value(self, log_prob: Tensor) -> Tensor:
         """Return the bound of each row from log p(x | z) of the draws, (n_samples,)."""
         bound = self._log_weights(log_prob).logsumexp(0) - math.log(len(log_prob))
         kl = gaussian_kl(*split_posterior(self.out)).sum(-1)
-        return bound + (1 - self.factor) * kl
+        return bound - self.excess * kl
 
     def weights(self, log_prob: Tensor, weight: Tensor | None) -> Tensor:
         """Return the part of each draw in its row's bound, times the weight of the row.
@@ -117,15 +120,16 @@ class ImportanceWeighted:
 
         `grad` is that of log p(x | z) at z, times the draw's share and the weight of its row.
         Derived as usual, the signal would fade as draws are added; reparametrised twice, it does
-        not: what of the gradient is noise only is left out, and draws count by squared shares.
+        not: what of the gradient is noise only is left out, and a draw with the share s counts by
+        s^2, or, where its weight has a power, by s (1 - power (1 - s)).
         """
-        scale = 2 * self.half_scale
+        scale, shares = 2 * self.half_scale, self._shares
         pull = weighted((self.noise / scale).sub_(self.z), weight)
-        grad = torch.addcmul(grad, pull, self._shares).mul_(self._shares)
+        grad = torch.addcmul(grad, pull, shares, value=self.power)
+        grad.mul_(shares if self.power == 1 else 1 - self.power * (1 - shares))
         grad_loc, grad_scale = grad.sum(0), (grad * self.noise).sum(0)
-        if self.factor != 1:
-            rest = 1 - self.factor
-            grad_loc.add_(weighted(self.loc, weight), alpha=rest)
-            grad_scale.add_(weighted(scale - scale.reciprocal(), weight), alpha=rest)
+        if self.excess:
+            grad_loc.sub_(weighted(self.loc, weight), alpha=self.excess)
+            grad_scale.sub_(weighted(scale - scale.reciprocal(), weight), alpha=self.excess)
         grad_raw = grad_scale.mul_(scale).mul_(1 - self.half_scale)
         return torch.cat((grad_loc, grad_raw), -1)

@@ -77,8 +77,7 @@ def n_training_draws(beta, batch_size, n_features, is_discrete):
     A step of fewer takes little less time, unless there is a wide row to be made of each: 256
     codes where there are more than 64 columns, or flags, counts and levels alone, which the
     encoder learns to explain less well with more; 2 draws of more than 256 columns. With a weight
-    of its own, the KL term is that of the ELBO, of one draw: several would gain from codes far
-    from the posterior.
+    of its own, the KL term is that of the ELBO, of one draw.
     """
     if beta != 1:
         return 1

@@ -64,11 +64,14 @@ def test_the_gradients_are_those_of_autograd(cls, parameters, likelihood, weight
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("likelihood", ["gaussian", "heteroscedastic_gaussian", "bernoulli"])
+@pytest.mark.parametrize(
+    ("likelihood", "beta"),
+    [("gaussian", 1.0), ("heteroscedastic_gaussian", 0.5), ("bernoulli", 0.5), ("bernoulli", 2.0)],
+)
 def test_the_gradients_of_the_importance_weighted_bound_are_those_of_autograd_in_the_mean(
-    likelihood, weighted
+    likelihood, beta, weighted
 ):
-    parameters = {"beta": 0.5, "n_draws": 8, "n_training_draws": 3, "likelihood": likelihood}
+    parameters = {"beta": beta, "n_draws": 8, "n_training_draws": 3, "likelihood": likelihood}
     model, x = build(VAE, **parameters), rows().sigmoid()
     weight = torch.rand(5, 1, dtype=torch.float64) if weighted else None
     n_times = 20_000
@@ -93,6 +96,19 @@ def test_the_gradients_of_the_importance_weighted_bound_are_those_of_autograd_in
         else:
             error = (gradient - wanted[name]).norm() / wanted[name].norm()
             assert error < 0.1, name
+
+
+def test_a_light_kl_term_does_not_reward_codes_far_from_the_posterior():
+    rng = np.random.default_rng(0)
+    taste = rng.integers(3, size=300)
+    likes = rng.random((300, 60)) < np.where(taste[:, None] == np.arange(60) % 3, 0.4, 0.02)
+    X = likes.astype(np.float32)
+    vae = VAETransformer(
+        likelihood="multinomial", beta=0.2, n_training_draws=4, max_iter=60, random_state=0
+    ).fit(X[:250])
+    shares = np.where(likes, -np.inf, vae.inverse_transform(vae.transform(X)))[250:]
+    best = shares.argsort(axis=1)[:, -5:]
+    assert (best % 3 == taste[250:, None]).mean() > 0.9
 
 
 def test_more_draws_in_training_give_a_tighter_bound():
