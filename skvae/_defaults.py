@@ -102,11 +102,12 @@ def warmup_fraction(n_training_draws):
 def max_iter(n_samples, batch_size, share_missing=0.0):
     """Return the epochs that make N_STEPS steps, more where rows are many or have gaps.
 
-    Steps grow as the square root of many rows: there is more to learn, and seldom by heart. And
-    as pairs of cells are seldom both known, of which this is the share: up to four times.
+    Steps grow as the square root of many rows: there is more to learn, and seldom by heart. With
+    gaps they grow, up to four times, as pairs of cells that are both known become rare: these
+    tell how columns depend on one another.
     """
-    share_of_pairs = max(0.25, (1 - share_missing) ** 2)
-    n_steps = N_STEPS / share_of_pairs * max(1.0, n_samples / MANY_ROWS) ** 0.5
+    share_of_known_pairs = max(0.25, (1 - share_missing) ** 2)
+    n_steps = N_STEPS / share_of_known_pairs * max(1.0, n_samples / MANY_ROWS) ** 0.5
     return int(np.clip(n_steps * batch_size // n_samples, MIN_EPOCHS, MAX_EPOCHS))
 
 

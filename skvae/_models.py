@@ -330,9 +330,13 @@ class VAE(LatentModel):
         for z, ratio in self._proposals(seen, noise):
             out = self.decoder(z)
             log_prob = self.log_prob(seen, out)
-            parts.append(Draws(z, out, log_prob, log_prob.sum(-1, dtype=torch.float64) + ratio))
-        log_norm = torch.cat([part.weight for part in parts]).logsumexp(0)
-        return [part._replace(weight=(part.weight - log_norm).exp()) for part in parts]
+            log_weight = log_prob.sum(-1, dtype=torch.float64) + ratio
+            parts.append((z, out, log_prob, log_weight))
+        log_norm = torch.cat([log_weight for *_, log_weight in parts]).logsumexp(0)
+        return [
+            Draws(z, out, log_prob, (log_weight - log_norm).exp())
+            for z, out, log_prob, log_weight in parts
+        ]
 
     def impute(self, x: Tensor) -> Tensor:
         draws = self._posterior_draws(self.see(x), self.noise)
@@ -357,9 +361,8 @@ class VAE(LatentModel):
         seen = self.see(x)
         loc, log_scale = self.posterior(seen)
         z = loc + log_scale.exp() * self.noise[: self.n_draws, None]
-        return self._log_prob_of_draws(seen, z).mean(0) - gaussian_kl(loc, log_scale).sum(
-            -1, dtype=torch.float64
-        )
+        kl = gaussian_kl(loc, log_scale).sum(-1, dtype=torch.float64)
+        return self._log_prob_of_draws(seen, z).mean(0) - kl
 
     @property
     def n_passes(self) -> int:

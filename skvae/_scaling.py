@@ -15,6 +15,7 @@ A_FEW_ROWS = 1000
 
 
 def rows_in(n_bytes, X):
+    """Return how many rows of X take this many bytes, at least one."""
     return max(1, n_bytes // (X.itemsize * X.shape[1]))
 
 
