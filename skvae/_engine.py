@@ -61,6 +61,7 @@ LikelihoodParameter = str | type[Likelihood]
 # ------------------------------------------------------------------------------------- devices
 
 
+@functools.cache
 def _accelerator() -> torch.device | None:
     return torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
 
@@ -376,9 +377,9 @@ def _dtype(module: LatentModel) -> torch.dtype:
 
 
 def in_dtype(dtype: np.typing.DTypeLike, *modules: LatentModel) -> LatentModel:
-    """Return the one of these modules that computes in this dtype of NumPy's."""
-    wanted = getattr(torch, np.dtype(dtype).name)
-    return next(m for m in modules if _dtype(m) == wanted)
+    """Return the one of these modules that computes in this dtype of NumPy's, float32 or 64."""
+    size = np.dtype(dtype).itemsize
+    return next(m for m in modules if _dtype(m).itemsize == size)
 
 
 def run(

@@ -7,6 +7,7 @@ in nats. A model holds parameters and nothing that changes from run to run.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -150,9 +151,9 @@ class LatentModel(nn.Module):
 
     def see(self, x: Tensor, hider: Generator | None = None) -> Seen:
         """Tell the values of rows from their gaps; with a `hider`, hide more from the encoder."""
-        missing = torch.isnan(x)
-        if not self.masks and not missing.any():
+        if not self.masks and not math.isnan(x.sum()):
             return Seen(x, None, self.columns.embed(x))
+        missing = torch.isnan(x)
         cells, observed = x.masked_fill(missing, 0), (~missing).to(x.dtype)
         seen = self._of_columns(observed)
         if hider is not None:
