@@ -12,6 +12,8 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import logsigmoid
 
+from ._scalars import scalar
+
 # Of a posterior from which several draws are taken; a code then has 9 nats.
 SMALLEST_SCALE = 1e-4
 
@@ -63,8 +65,8 @@ class OneDraw:
         factor, half_scale = self.factor, self.half_scale
         grad_loc = torch.sub(grad, weighted(self.loc, weight), alpha=factor)
         # With respect to log_scale, of which the KL has the derivative scale^2 - 1; ...
-        grad_raw = (half_scale * half_scale).mul_(-4 * factor).add_(factor)
-        grad_raw = torch.addcmul(weighted(grad_raw, weight), grad, self.shift)
+        of_kl = torch.sub(scalar(1, grad), half_scale * half_scale, alpha=4)
+        grad_raw = (grad * self.shift).add_(weighted(of_kl, weight), alpha=factor)
         # ... then through d log_scale / d raw.
         grad_raw = torch.addcmul(grad_raw, grad_raw, half_scale, value=-1)
         return torch.cat((grad_loc, grad_raw), -1)
@@ -90,20 +92,22 @@ class ImportanceWeighted:
         self.out, self.power, self.excess = out, min(factor, 1.0), max(factor - 1.0, 0.0)
         self.loc, raw = out.chunk(2, -1)
         # As in `split_posterior`; the gradient is divided by it.
-        self.half_scale = torch.sigmoid(raw).clamp(min=SMALLEST_SCALE)
+        self.scale = (torch.sigmoid(raw) * scalar(2, raw)).clamp(min=SMALLEST_SCALE)
         self.noise = self.loc.new_empty(n_draws, *self.loc.shape).normal_(generator=generator)
-        self.z = torch.addcmul(self.loc, self.noise, self.half_scale, value=2)
+        self.z = torch.addcmul(self.loc, self.noise, self.scale)
 
     def _log_weights(self, log_prob: Tensor) -> Tensor:
-        """Return log p(x | z) + power log (p(z) / q(z | x)), shape (n_draws, n_samples)."""
+        """Return log p(x | z) + power log (p(z) / q(z | x)), shape (n_draws, n_samples).
+
+        Without what is the same for all draws of a row: see `value`.
+        """
         squares = torch.addcmul(self.noise.square(), self.z, self.z, value=-1).sum(-1)
-        log_scale = (2 * self.half_scale).log().sum(-1)
-        log_weights = torch.add(log_prob, squares, alpha=0.5 * self.power)
-        return log_weights.add_(log_scale, alpha=self.power)
+        return torch.add(log_prob, squares, alpha=0.5 * self.power)
 
     def value(self, log_prob: Tensor) -> Tensor:
         """Return the bound of each row from log p(x | z) of the draws, (n_samples,)."""
         bound = self._log_weights(log_prob).logsumexp(0) - math.log(len(log_prob))
+        bound += self.power * self.scale.log().sum(-1)
         kl = gaussian_kl(*split_posterior(self.out)).sum(-1)
         return bound - self.excess * kl
 
@@ -123,7 +127,7 @@ class ImportanceWeighted:
         not: what of the gradient is noise only is left out, and a draw with the share s counts by
         s^2, or, where its weight has a power, by s (1 - power (1 - s)).
         """
-        scale, shares = 2 * self.half_scale, self._shares
+        scale, shares = self.scale, self._shares
         pull = weighted((self.noise / scale).sub_(self.z), weight)
         grad = torch.addcmul(grad, pull, shares, value=self.power)
         grad.mul_(shares if self.power == 1 else 1 - self.power * (1 - shares))
@@ -131,5 +135,5 @@ class ImportanceWeighted:
         if self.excess:
             grad_loc.sub_(weighted(self.loc, weight), alpha=self.excess)
             grad_scale.sub_(weighted(scale - scale.reciprocal(), weight), alpha=self.excess)
-        grad_raw = grad_scale.mul_(scale).mul_(1 - self.half_scale)
-        return torch.cat((grad_loc, grad_raw), -1)
+        slope = torch.addcmul(scale, scale, scale, value=-0.5)  # d scale / d raw
+        return torch.cat((grad_loc, grad_scale.mul_(slope)), -1)

@@ -40,7 +40,7 @@ class Adam:
         """Follow the gradients; a learning rate that is a tensor has no axes and is float32."""
         if self.weight_decay:
             self.flat[: self.n_decaying].mul_(1 - learning_rate * self.weight_decay)
-        self.count += 1
+        self.count += self.one
         torch._fused_adam_(
             [self.flat],
             [self.grad],

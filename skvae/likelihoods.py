@@ -11,6 +11,7 @@ of your own works without that: pass it as ``likelihood=MyLikelihood``.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -18,6 +19,8 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 from torch.nn.functional import logsigmoid, pad, softplus
+
+from ._scalars import scalar
 
 __all__ = [
     "LIKELIHOODS",
@@ -188,31 +191,35 @@ class HeteroscedasticGaussian(Likelihood):
     floor = 0.01
 
     def _scale(self, raw: Tensor) -> Tensor:
-        return softplus(raw) + self.floor
+        return softplus(raw).add_(scalar(self.floor, raw))
 
-    def _log_density(self, error: Tensor) -> Tensor:
-        """Return the log-density of noise of scale one."""
-        return -0.5 * (error.square() + LOG_2PI)
+    def _log_density(self, square: Tensor) -> Tensor:
+        """Return the log-density of noise of scale one, at errors with these squares."""
+        return -0.5 * (square + LOG_2PI)
 
-    def _pull(self, error: Tensor) -> Tensor:
-        """Return minus the derivative of `_log_density`."""
+    def _pull(self, error: Tensor, square: Tensor) -> Tensor:
+        """Return minus the derivative of the log-density of noise of scale one."""
         return error
 
     def _noise(self, like: Tensor, generator: Generator) -> Tensor:
         """Draw noise of scale one, shape of `like`."""
         return torch.empty_like(like).normal_(generator=generator)
 
-    def _parts(self, x: Tensor, loc: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the error in scales, and the scale."""
-        scale = self._scale(raw)
-        return (x - loc).div_(scale), scale
+    def _parts(self, x: Tensor, loc: Tensor, raw: Tensor) -> tuple[Tensor, ...]:
+        """Return the error in scales, its square, and one over the scale."""
+        precision = self._scale(raw).reciprocal()
+        error = (x - loc) * precision
+        return error, error.square(), precision
 
-    def _log_prob(self, error: Tensor, scale: Tensor) -> Tensor:
-        return self._log_density(error).sub_(scale.log())
+    def _log_prob(self, error: Tensor, square: Tensor, precision: Tensor) -> Tensor:
+        return self._log_density(square).add_(precision.log())
 
-    def _grads(self, raw: Tensor, error: Tensor, scale: Tensor) -> tuple[Tensor, ...]:
-        pull, slope = self._pull(error), torch.sigmoid(raw).div_(scale)
-        return pull / scale, torch.addcmul(-slope, slope, pull * error)
+    def _grads(
+        self, raw: Tensor, error: Tensor, square: Tensor, precision: Tensor
+    ) -> tuple[Tensor, ...]:
+        of_loc = self._pull(error, square) * precision
+        of_scale = (of_loc * error).sub_(precision)
+        return of_loc, of_scale.mul_(torch.sigmoid(raw))
 
     def log_prob(self, x: Tensor, loc: Tensor, raw: Tensor) -> Tensor:
         return self._log_prob(*self._parts(x, loc, raw))
@@ -237,6 +244,7 @@ class HeteroscedasticGaussian(Likelihood):
         return mean, torch.full_like(mean, math.log(math.expm1(1 - self.floor)))
 
 
+@functools.cache
 def log_norm_of_t(df: float) -> float:
     """Return the log-density of Student's t at zero."""
     return math.lgamma((df + 1) / 2) - math.lgamma(df / 2) - 0.5 * math.log(df * math.pi)
@@ -265,12 +273,14 @@ class HeteroscedasticStudentT(HeteroscedasticGaussian):
 
     df = DF
 
-    def _log_density(self, error: Tensor) -> Tensor:
-        tail = torch.log1p(error.square() / self.df)
-        return log_norm_of_t(self.df) - 0.5 * (self.df + 1) * tail
+    def _log_density(self, square: Tensor) -> Tensor:
+        log_tail = (square + scalar(self.df, square)).log_()
+        at_zero = log_norm_of_t(self.df) + 0.5 * (self.df + 1) * math.log(self.df)
+        return torch.sub(scalar(at_zero, square), log_tail, alpha=0.5 * (self.df + 1))
 
-    def _pull(self, error: Tensor) -> Tensor:
-        return (self.df + 1) * error / error.square().add_(self.df)
+    def _pull(self, error: Tensor, square: Tensor) -> Tensor:
+        pull = error * scalar(self.df + 1, error)
+        return pull.div_(square + scalar(self.df, square))
 
     def _noise(self, like: Tensor, generator: Generator) -> Tensor:
         return noise_of_t(like, self.df, generator)
@@ -297,16 +307,17 @@ class StudentT(Likelihood):
     floor = Gaussian.floor
 
     def _parts(self, x: Tensor, loc: Tensor, variance: Tensor) -> tuple[Tensor, ...]:
-        """Return the error, its square over that of the tail's start, and the squared scale."""
-        error, variance = x - loc, variance.clamp(min=self.floor)
-        return error, error.square().mul_(1 / (self.df * variance)), variance
+        """Return the error, one plus its square over that of the tail's start, the precision."""
+        error, precision = x - loc, variance.clamp(min=self.floor).reciprocal()
+        tail = error.square().mul_(precision * scalar(1 / self.df, error))
+        return error, tail.add_(scalar(1, error)), precision
 
-    def _log_prob(self, error: Tensor, excess: Tensor, variance: Tensor) -> Tensor:
-        tail = torch.log1p(excess).mul_(0.5 * (self.df + 1))
-        return (log_norm_of_t(self.df) - 0.5 * variance.log()) - tail
+    def _log_prob(self, error: Tensor, tail: Tensor, precision: Tensor) -> Tensor:
+        at_zero = torch.add(scalar(log_norm_of_t(self.df), error), precision.log(), alpha=0.5)
+        return torch.sub(at_zero, tail.log(), alpha=0.5 * (self.df + 1))
 
-    def _grads(self, error: Tensor, excess: Tensor, variance: Tensor) -> tuple[Tensor, ...]:
-        return ((error * ((1 + 1 / self.df) / variance)).div_(1 + excess),)
+    def _grads(self, error: Tensor, tail: Tensor, precision: Tensor) -> tuple[Tensor, ...]:
+        return ((error * (precision * scalar(1 + 1 / self.df, error))).div_(tail),)
 
     def log_prob(self, x: Tensor, loc: Tensor, variance: Tensor) -> Tensor:
         return self._log_prob(*self._parts(x, loc, variance))
@@ -331,9 +342,9 @@ class StudentT(Likelihood):
         return (mean,)
 
     def shared_statistics(self, x: Tensor, loc: Tensor, variance: Tensor) -> tuple[Tensor, ...]:
-        error, excess, _ = self._parts(x, loc, variance)
+        error, tail, _ = self._parts(x, loc, variance)
         # t is a mixture of normals: the farther out, the wider they were likely to be.
-        return (error.square_().mul_(1 + 1 / self.df).div_(1 + excess),)
+        return (error.square_().mul_(scalar(1 + 1 / self.df, error)).div_(tail),)
 
 
 class Ordinal(Likelihood):
