@@ -64,9 +64,12 @@ class Seen(NamedTuple):
     input: Tensor
 
 
-def steps(x: Tensor) -> Tensor:
-    """Return the usual distance between neighbouring values of each column; zero of constants."""
-    gaps = x.sort(dim=0).values.diff(dim=0)  # gaps in the table, NaN, are last
+def steps(ordered: Tensor) -> Tensor:
+    """Return the usual distance between neighbouring values of each column; zero of constants.
+
+    Columns are in ascending order, gaps in the table last.
+    """
+    gaps = ordered.diff(dim=0)
     return gaps.masked_fill(~(gaps > 0), torch.nan).nanmedian(dim=0).values.nan_to_num()
 
 
@@ -109,14 +112,15 @@ class LatentModel(nn.Module):
         self.decoder.initialize(generator, self.gain)
         self.decoder.biases[-1].data.copy_(self.columns.start(mean))
 
-    def note_steps(self, x: Tensor) -> None:
+    def note_steps(self, ordered: Tensor) -> None:
         """Let no column have less noise than comes of rounding to the values that it takes.
 
-        Whole numbers of which a column has few, as a pixel that is seldom lit, would else get a
-        noise scale of nearly zero, and one such value that is new outweigh all other columns.
+        Columns are in ascending order. Whole numbers of which a column has few, as a pixel that is
+        seldom lit, would else get a noise scale of nearly zero, and one such value that is new
+        outweigh all other columns.
         """
         for cells in self.columns.with_variance:
-            self.least_variance[cells] = steps(x[:, cells]).square() / 12
+            self.least_variance[cells] = steps(ordered[:, cells]).square() / 12
 
     def start_from_rows(
         self, x: Tensor, weight: Tensor | None, mean: Tensor, generator: Generator

@@ -33,6 +33,7 @@ SKLEARN_FILES = {
 # The files of the torch side, from the top down: each may import those after it.
 TORCH_FILES = ["_engine", "_training", "_step", "_optimizer", "_rows", "_models", "_latent_model"]
 TORCH_FILES += ["_bounds", "_importance", "_principal", "_networks", "_columns", "likelihoods"]
+TORCH_FILES += ["_scalars"]
 ALLOWED = {
     "__init__": {"_autoencoder", "_vae", "_version", "likelihoods"},
     "_autoencoder": SKLEARN_SIDE | {"_base", "_defaults", "_latent", "_models", "_validation"},
@@ -93,11 +94,12 @@ ALLOWED = {
     | {"_principal"},
     "_latent_model": {"torch", "_bounds", "_columns", "_networks", "_principal"},
     "_principal": {"torch"},
-    "_bounds": {"torch"},
+    "_bounds": {"torch", "_scalars"},
+    "_scalars": {"torch"},
     "_importance": {"torch"},
     "_columns": {"torch", "likelihoods"},
-    "_networks": {"torch"},
-    "likelihoods": {"torch"},
+    "_networks": {"torch", "_scalars"},
+    "likelihoods": {"torch", "_scalars"},
 }
 FILES = sorted(path.stem for path in PACKAGE.glob("*.py"))
 
