@@ -89,10 +89,18 @@ def share_out_total(blocks):
     )
 
 
+def _has_real_values(block):
+    return block.levels is None and _engine.describe(block.likelihood).continuous
+
+
 def are_discrete(blocks):
     """Tell whether no column has real values: all are flags, counts or levels."""
-    numbers = [block for block in blocks if block.levels is None]
-    return not any(_engine.describe(block.likelihood).continuous for block in numbers)
+    return not any(map(_has_real_values, blocks))
+
+
+def are_mixed(blocks):
+    """Tell whether real values stand beside flags, counts or levels."""
+    return len(set(map(_has_real_values, blocks))) == 2
 
 
 def layout(blocks):

@@ -29,6 +29,8 @@ class Sizes(NamedTuple):
     components : per column, and at most.
     rows_per_batch : f and p, if batches have f n^p of n rows, at least 32 and at most 256.
     for_real_values : the activation where some column has such.
+    of_mixed : the hidden layers where real values stand beside flags, counts or levels, if they
+        are others there.
     """
 
     widths: tuple[int, int]
@@ -36,6 +38,7 @@ class Sizes(NamedTuple):
     components: tuple[float, int]
     rows_per_batch: tuple[float, float]
     for_real_values: str
+    of_mixed: tuple[int, ...] | None = None
 
     def n_components(self, n_features):
         """Return the dimensions of the code, at least 2."""
@@ -51,7 +54,9 @@ class Sizes(NamedTuple):
         """
         return "silu" if is_discrete else self.for_real_values
 
-    def hidden_layer_sizes(self, n_samples, n_features, n_components, is_discrete=False):
+    def hidden_layer_sizes(
+        self, n_samples, n_features, n_components, is_discrete=False, is_mixed=False
+    ):
         """Return two layers, about twice and once as wide as the data.
 
         There are none where flags or counts have as many columns as rows: each tells so little of
@@ -60,6 +65,8 @@ class Sizes(NamedTuple):
         """
         if is_discrete and n_features >= n_samples:
             return ()
+        if is_mixed and self.of_mixed:
+            return self.of_mixed
         width = power_of_two(2 * n_features, *self.widths)
         is_map = n_components <= 2 and 4 * n_components <= n_features and not is_discrete
         layers = width, width // 2, width // 4

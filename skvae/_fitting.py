@@ -142,7 +142,7 @@ class FittingMixin:
         """Return the arguments of the model class, "auto" resolved; `n_train` rows will train."""
         are_discrete = _blocks.are_discrete(blocks)
         n_components = resolved(self.n_components, self._sizes.n_components, X.shape[1])
-        of_table = *X.shape, n_components, are_discrete
+        of_table = *X.shape, n_components, are_discrete, _blocks.are_mixed(blocks)
         hidden = resolved(self.hidden_layer_sizes, self._sizes.hidden_layer_sizes, *of_table)
         return {
             "blocks": tuple(block.spec for block in blocks),

@@ -43,6 +43,21 @@ def test_maps_of_many_columns_are_drawn_by_deeper_autoencoders():
     assert len(a_map.module_.config["hidden_layer_sizes"]) == 3
 
 
+def test_numbers_beside_flags_or_levels_get_wider_layers_in_a_vae():
+    pd = pytest.importorskip("pandas")
+    numbers = make_rows(40, 3)
+    flags = numbers > 0
+    frame = pd.DataFrame(numbers).add_prefix("x").assign(flag=flags[:, 0])
+    labelled = frame.assign(flag=np.where(flags[:, 0], "a", "b"))
+
+    def layers(X, Estimator=VAETransformer):
+        return Estimator(max_iter=1, random_state=0).fit(X).module_.config["hidden_layer_sizes"]
+
+    assert layers(frame) == layers(labelled) == (256, 256)
+    assert layers(numbers) == layers(pd.DataFrame(flags)) == (128, 64)
+    assert layers(frame, AutoencoderTransformer) == layers(numbers, AutoencoderTransformer)
+
+
 @both
 @pytest.mark.parametrize(("n_samples", "n_features"), SHAPES)
 def test_every_table_gets_enough_steps_and_no_flood_of_them(sizes, n_samples, n_features):
