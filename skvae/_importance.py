@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 
 def quasi_normal(n_draws: int, n_components: int, seed: int) -> Tensor:
@@ -53,3 +53,16 @@ def expected(values: Sequence[Tensor], draws: Sequence[Draws]) -> Tensor:
         for value, part in zip(values, draws, strict=True)
     ]
     return torch.stack(parts).sum(0)
+
+
+def effective(draws: Sequence[Draws]) -> Tensor:
+    """Return as how many draws of equal weight those of each row count, (n_samples,)."""
+    return 1 / torch.stack([part.weight.square().sum(0) for part in draws]).sum(0)
+
+
+def chosen(draws: Sequence[Draws], n: int, generator: Generator) -> Tensor:
+    """Draw codes of each row by their weights, (n_samples, n, n_components)."""
+    weight = torch.cat([part.weight for part in draws])
+    z = torch.cat([part.z.expand(*part.weight.shape, -1) for part in draws])
+    indices = torch.multinomial(weight.t(), n, True, generator=generator)
+    return z.transpose(0, 1).gather(1, indices[..., None].expand(-1, -1, z.shape[-1]))

@@ -6,14 +6,14 @@ For shapes and units see `_latent_model`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Generator, Tensor
 
 from ._bounds import ImportanceWeighted, OneDraw, gaussian_kl, split_posterior, weighted
 from ._columns import BlockSpec
-from ._importance import Draws, expected, log_ratio, quasi_normal
+from ._importance import Draws, chosen, effective, expected, log_ratio, quasi_normal
 from ._latent_model import TINY, LatentModel, Moment, Seen
 from ._networks import MLP
 from ._principal import deviations
@@ -21,8 +21,9 @@ from ._principal import deviations
 # Noise in working units with which an autoencoder's rows are scored: errors far below what a
 # column varies would else decide.
 BLUR = 0.3
-# Draws with which a VAE fills gaps, at least: they leave a wider posterior than q knows of.
-FILLING_DRAWS = 512
+# Draws with which a VAE fills the gaps of rows, at least, of which fewer weigh as little as
+# ENOUGH_DRAWS alone: gaps leave a wider posterior than q knows of.
+FILLING_DRAWS, ENOUGH_DRAWS = 512, 24
 # What is added to variances of codes, of their mean.
 SHARE_OF_ALL = 0.01
 # Times that an autoencoder which was trained without gaps looks at those that it has filled.
@@ -198,8 +199,9 @@ class Autoencoder(LatentModel):
 class VAE(LatentModel):
     """p(x, z) = p(x | z) N(z; 0, I), with the amortised posterior q(z | x).
 
-    `noise` are standard normal draws, of which the first `n_draws` score rows, and all fill gaps:
-    the same for every row, so that the score of a row does not depend on its neighbours.
+    `noise` are standard normal draws, of which the first `n_draws` score rows and fill gaps, and
+    all fill those of rows for which these do not suffice. They are the same for every row, so that
+    the score of a row does not depend on its neighbours.
     """
 
     noise: Tensor
@@ -338,18 +340,25 @@ class VAE(LatentModel):
             for z, out, log_prob, log_weight in parts
         ]
 
+    def _filled(self, x: Tensor, fill: Callable[[Sequence[Draws]], Tensor]) -> Tensor:
+        """Return what `fill` makes of draws for rows; of more for those for which few count."""
+        draws = self._posterior_draws(self.see(x), self.noise[: self.n_draws])
+        filled, is_vague = fill(draws), effective(draws) < ENOUGH_DRAWS
+        if len(self.noise) > self.n_draws and is_vague.any():
+            filled[is_vague] = fill(self._posterior_draws(self.see(x[is_vague]), self.noise))
+        return filled
+
     def impute(self, x: Tensor) -> Tensor:
-        draws = self._posterior_draws(self.see(x), self.noise)
-        means = [self.columns.mean(part.out, self.shared) for part in draws]
-        return expected(means, draws)
+        def mean(draws: Sequence[Draws]) -> Tensor:
+            return expected([self.columns.mean(part.out, self.shared) for part in draws], draws)
+
+        return self._filled(x, mean)
 
     def complete(self, x: Tensor, n_draws: int, generator: Generator) -> Tensor:
-        draws = self._posterior_draws(self.see(x), self.noise)
-        z = torch.cat([part.z.expand(-1, len(x), -1) for part in draws])
-        weight = torch.cat([part.weight for part in draws])
-        chosen = torch.multinomial(weight.t(), n_draws, True, generator=generator)
-        chosen = chosen[..., None].expand(-1, -1, z.shape[-1])
-        return self.draw(z.transpose(0, 1).gather(1, chosen), generator)
+        def drawn(draws: Sequence[Draws]) -> Tensor:
+            return self.draw(chosen(draws, n_draws, generator), generator)
+
+        return self._filled(x, drawn)
 
     def contributions(self, x: Tensor) -> Tensor:
         """Return the posterior mean of log p(x | z) by column; float64."""

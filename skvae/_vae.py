@@ -91,8 +91,8 @@ class VAETransformer(BaseAutoencoder):
         which have no need of it.
     n_draws : int, default=128
         Draws for the importance-sampling estimate of log p(x) in `score_samples`. More draws give
-        a tighter estimate, in proportion slower; a power of two is best. `impute` takes at least
-        512.
+        a tighter estimate, in proportion slower; a power of two is best. `impute` takes as many,
+        and at least 512 for rows of which few of these carry weight.
     n_training_draws : int or "auto", default="auto"
         Draws of each code in training. One maximises the ELBO, several the importance-weighted
         bound (IWAE [2]_), which is nearer to log p(x): a better density, for about as much more

@@ -7,6 +7,8 @@ from helpers import ESTIMATORS, factor_rows, make_rows, quick
 from scipy.stats import multivariate_normal
 
 from skvae import AutoencoderTransformer, VAETransformer
+from skvae._importance import effective, expected
+from skvae._models import ENOUGH_DRAWS
 
 pd = pytest.importorskip("pandas")
 pl = pytest.importorskip("polars")
@@ -419,6 +421,27 @@ def test_gaps_are_filled_with_many_draws_however_few_score():
     difference = (few.impute(holed) - many.impute(holed))[gaps] / X.std()
     assert 0 < np.abs(difference).max() < 0.2
     assert np.abs(difference).mean() < 0.01
+
+
+def test_rows_for_which_few_draws_count_are_filled_with_more():
+    X = factor_rows(300, 6, 2)
+    holed, _ = with_gaps(X)
+    vae = quick(VAETransformer, n_draws=64, scaling=None, max_iter=80).fit(holed)
+    module, x = vae.module_, torch.from_numpy(holed.astype(np.float32))
+
+    def mean(noise):
+        draws = module._posterior_draws(module.see(x), noise)
+        means = [module.columns.mean(part.out, module.shared) for part in draws]
+        return expected(means, draws), effective(draws)
+
+    (few, n_effective), (many, _) = mean(module.noise[:64]), mean(module.noise)
+    is_vague = n_effective < ENOUGH_DRAWS
+    assert 0.1 < is_vague.double().mean() < 0.9
+    assert n_effective.min() >= 1
+    assert n_effective.max() <= 64
+    filled = module.impute(x)
+    torch.testing.assert_close(filled[is_vague], many[is_vague])
+    torch.testing.assert_close(filled[~is_vague], few[~is_vague])
 
 
 def test_draws_are_a_list_of_tables_and_depend_on_the_seed(Estimator, X):
