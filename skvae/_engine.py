@@ -354,6 +354,7 @@ def _finished(model: LatentModel, rows: Rows, seed: int) -> LatentModel:
             used = (model.shared != learned).to(learned.dtype)
             growth = (model.shared * used).sum(1) / (learned * used).sum(1).clamp(min=1e-30)
             model.shared.copy_(torch.where(used > 0, learned * growth[:, None], learned))
+            model.keep_least_variance()
     return model
 
 

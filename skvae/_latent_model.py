@@ -297,7 +297,11 @@ class LatentModel(nn.Module):
                 mass = weights.flatten(0, -2).sum(0)
                 mean = (statistic * weights).flatten(0, -2).sum(0) / mass.clamp(min=TINY)
                 shared.lerp_(mean, (rate * mass / n).clamp(max=1))
-        self.shared[0].clamp_(min=self.least_variance)
+        self.keep_least_variance()
+
+    def keep_least_variance(self) -> None:
+        """Let the noise of no column be less than that of rounding."""
+        self.shared[:1].clamp_(min=self.least_variance)
 
     @property
     def n_passes(self) -> int:
