@@ -256,7 +256,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         return "auto" if self._plan(n_samples, blocks).max_iter > FEW_EPOCHS else 0.0
 
     def _training_parameters(self, n_samples, blocks):
-        return {"warmup": 0.0, "grace": 0.0}
+        return {"warmup": 0.0, "grace": 0.0, "averages": False}
 
     def _finish(self, X, weights, n_steps, seed):
         self.latent_density_ = None

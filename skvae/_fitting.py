@@ -53,7 +53,9 @@ class FittingMixin:
         return config
 
     def _training_parameters(self, n_samples, blocks):
-        """Return the shares of training in which the KL term, and the loss, are given time."""
+        """Return the shares of training in which the KL term, and the loss, are given time, and
+        whether weights are averaged.
+        """
         raise NotImplementedError
 
     def _likelihood_of_numbers(self, n_columns, beside_levels=False):

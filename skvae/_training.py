@@ -1,4 +1,4 @@
-"""The training loop: schedule, early stopping, best weights.
+"""The training loop: schedule, averages, early stopping, best weights.
 
 It knows tensors, and of a model only its parameters, `ascend`, `judge`, and how it starts.
 """
@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -24,6 +25,8 @@ MEMORY = 20
 # Training rows on which the loss is measured after each epoch. In the steps themselves only its
 # gradient is computed: the value would take a fifth of a small step.
 MONITORED_ROWS = 256
+# Share of the steps over which weights are averaged, at least those of an epoch.
+AVERAGED = 0.01
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class Plan:
     weight_decay: float
     warmup: float  # share of the epochs in which the weight of the KL term rises
     grace: float  # share in which lack of progress does not count
+    averages: bool  # whether held-out rows judge averaged weights
     patience: int  # epochs without progress after which training stops
     tol: float
 
@@ -90,6 +94,36 @@ def cosine(step: int, n_steps: int, n_rising: int) -> float:
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share))
 
 
+class Average:
+    """The weights, averaged over the last steps.
+
+    Steps of a high learning rate jitter about better weights, so these are what is judged and kept
+    where training may stop before the rate has fallen.
+
+    References
+    ----------
+    Polyak and Juditsky (1992). Acceleration of stochastic approximation by averaging. SIAM Journal
+    on Control and Optimization 30, 838-855. doi:10.1137/0330046
+    """
+
+    def __init__(self, weights: Tensor, n_steps: float):
+        self.weights, self.mean, self.spare = weights, weights.clone(), weights.clone()
+        self.n_steps, self.count = n_steps, 0
+
+    def follow(self) -> None:
+        """Take notice of a step."""
+        self.count += 1
+        self.mean.lerp_(self.weights, 1 / min(self.count, self.n_steps))
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Let the model have the averaged weights for a while."""
+        self.spare.copy_(self.weights)
+        self.weights.copy_(self.mean)
+        yield
+        self.weights.copy_(self.spare)
+
+
 class Gauge:
     """Measures the loss on some rows, with the same noise each time."""
 
@@ -137,6 +171,7 @@ def run_epoch(
     epoch: int,
     shuffle: Generator,
     take: Step,
+    average: Average | None,
 ) -> None:
     """Take one step a batch."""
     per_epoch = math.ceil(rows.n_train / plan.batch_size)
@@ -149,6 +184,8 @@ def run_epoch(
             rate=max(1 / max(MEMORY, per_epoch), 1 / (step + 1)),
         )
         take(x, weight, moment, plan.learning_rate * cosine(step, n_steps, n_rising))
+        if average:
+            average.follow()
 
 
 @torch.no_grad()
@@ -171,6 +208,8 @@ def train(
     size, seed = 8 * plan.batch_size, noise.initial_seed()
     training = Gauge(model, rows.some(MONITORED_ROWS), size, seed)
     validation = Gauge(model, rows.held_out, size, seed) if rows.n_held_out else None
+    n_averaged = max(1.0, AVERAGED * plan.max_iter) * math.ceil(rows.n_train / plan.batch_size)
+    average = Average(optimizer.flat, n_averaged) if validation and plan.averages else None
     check = DivergenceCheck(training.loss(), plan.learning_rate)
     progress = Progress([optimizer.flat, model.shared], plan.tol)
     if validation and model.starts_linear:  # where training starts may be as good as it gets
@@ -178,22 +217,23 @@ def train(
         progress.update(history.at_start, keep=True)
     try:
         for epoch in range(plan.max_iter):
-            run_epoch(rows, plan, epoch, shuffle, take)
-            loss = judged = training.loss()
-            check.finite(loss, epoch)
-            history.losses.append(loss)
-            if validation:
-                judged = validation.loss()
-                history.validation_losses.append(judged)
-            # While the weight of the KL term rises, the loss cannot tell progress.
-            if epoch + 1 >= plan.warmup * plan.max_iter:
-                progress.update(judged, keep=rows.n_held_out > 0)
-            if epoch + 1 < plan.grace * plan.max_iter:
-                progress.epochs_without = 0
-            is_last = epoch + 1 == plan.max_iter
-            history.is_over = is_last or progress.epochs_without >= plan.patience
-            if report(history) or history.is_over:
-                break
+            run_epoch(rows, plan, epoch, shuffle, take, average)
+            with average.in_place() if average else nullcontext():
+                loss = judged = training.loss()
+                check.finite(loss, epoch)
+                history.losses.append(loss)
+                if validation:
+                    judged = validation.loss()
+                    history.validation_losses.append(judged)
+                # While the weight of the KL term rises, the loss cannot tell progress.
+                if epoch + 1 >= plan.warmup * plan.max_iter:
+                    progress.update(judged, keep=rows.n_held_out > 0)
+                if epoch + 1 < plan.grace * plan.max_iter:
+                    progress.epochs_without = 0
+                is_last = epoch + 1 == plan.max_iter
+                history.is_over = is_last or progress.epochs_without >= plan.patience
+                if report(history) or history.is_over:
+                    break
     except KeyboardInterrupt:
         if not history.losses:
             raise

@@ -110,8 +110,9 @@ class VAETransformer(BaseAutoencoder):
         root; twice as many where 30 % of the cells are missing), at least 20 and at most 500.
     early_stopping : bool, default=True
         Whether to hold out rows, keep the weights that are best on them, and stop when
-        `n_iter_no_change` epochs brought no progress. If False, all rows train, the training
-        loss is watched instead, and the last weights are kept.
+        `n_iter_no_change` epochs brought no progress; weights are then averages over the last 1 %
+        of all steps, or the last epoch. If False, all rows train, the training loss is watched
+        instead, and the last weights are kept.
     validation_fraction : float, default=0.1
         Share of the rows to hold out, at most half and 10,000 of them; none are where X
         has under 10.
@@ -301,7 +302,7 @@ class VAETransformer(BaseAutoencoder):
         n_draws = self._n_training_draws(n_samples, blocks)
         warmup = resolved(self.warmup_fraction, _defaults.warmup_fraction, n_draws)
         # It may take a while until the codes are worth their KL.
-        return {"warmup": float(warmup), "grace": GRACE}
+        return {"warmup": float(warmup), "grace": GRACE, "averages": True}
 
     def _finish(self, X, weights, n_steps, seed):
         spread = self._run("encode", X).var(axis=0)

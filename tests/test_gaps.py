@@ -343,8 +343,9 @@ def test_imputation_is_near_the_exact_conditional_mean(filled):
     # 0.07 and 0.22 are usual
     factor = 0.15 if isinstance(model, VAETransformer) else 0.33
     assert rmse(imputed, exact[gaps]) < factor * rmse(plain, exact[gaps])
-    # What no method can know keeps the error to the truth from being smaller.
-    assert rmse(exact[gaps], X[gaps]) < rmse(imputed, X[gaps]) < 0.7 * rmse(plain, X[gaps])
+    # What no method can know keeps the error to the truth from being smaller, but by chance: with
+    # independent differences of 0.07 from the exact mean in 2,400 cells, by less than 0.5 %.
+    assert 0.995 * rmse(exact[gaps], X[gaps]) < rmse(imputed, X[gaps]) < 0.7 * rmse(plain, X[gaps])
 
 
 def test_imputation_by_a_model_that_has_seen_no_gaps(Estimator):

@@ -76,6 +76,34 @@ def test_the_weights_that_were_best_are_put_back():
     assert weights.tolist() == [2, 2, 2]
 
 
+def test_an_average_is_that_of_the_first_steps_then_of_the_last():
+    weights = torch.zeros(2)
+    average = _training.Average(weights, n_steps=10)
+    for step in range(1, 6):
+        weights.fill_(step)
+        average.follow()
+    torch.testing.assert_close(average.mean, torch.full((2,), 3.0))
+    for _ in range(200):
+        average.follow()
+    torch.testing.assert_close(average.mean, torch.full((2,), 5.0))
+    weights.fill_(7)
+    with average.in_place():
+        torch.testing.assert_close(weights, average.mean)
+    assert (weights == 7).all()
+
+
+def test_averaged_weights_of_a_vae_are_better_than_those_that_jitter(monkeypatch):
+    X = make_curve(300, 6)
+    parameters = {"learning_rate": 0.03, "max_iter": 30, "n_iter_no_change": 30}
+
+    def scores():
+        return np.array(quick(VAETransformer, **parameters).fit(X).validation_scores_)[3:15]
+
+    averaged = scores()
+    monkeypatch.setattr(_training.Average, "follow", lambda self: self.mean.copy_(self.weights))
+    assert averaged.mean() > scores().mean() + 0.05
+
+
 def test_early_stopping_keeps_a_large_network_from_learning_by_heart():
     X, new = np.split(make_rows(1300, 10), [300])
     X = X + np.random.default_rng(0).normal(size=X.shape)
