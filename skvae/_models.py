@@ -21,8 +21,8 @@ from ._principal import deviations
 # Noise in working units with which an autoencoder's rows are scored: errors far below what a
 # column varies would else decide.
 BLUR = 0.3
-# Draws with which a VAE fills the gaps of rows, at least, of which fewer weigh as little as
-# ENOUGH_DRAWS alone: gaps leave a wider posterior than q knows of.
+# Draws with which a VAE fills the gaps of a row, at least, if those that score it count for fewer
+# than ENOUGH_DRAWS of equal weight: gaps leave a wider posterior than q knows of.
 FILLING_DRAWS, ENOUGH_DRAWS = 512, 24
 # What is added to variances of codes, of their mean.
 SHARE_OF_ALL = 0.01

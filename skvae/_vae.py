@@ -50,8 +50,8 @@ class VAETransformer(BaseAutoencoder):
     hidden_layer_sizes : tuple of int or "auto", default="auto"
         Widths of the encoder's hidden layers; the decoder has them in reverse. ``()`` is a linear
         model. "auto" is two layers, sized by the number of features; both of 256 where numbers
-        stand beside flags or levels; none where X has as many columns as rows and all are flags,
-        counts or levels.
+        stand beside flags, counts or levels; none where X has as many columns as rows and all are
+        flags, counts or levels.
     activation : str, default="auto"
         The non-linearity between layers: "relu", "leaky_relu", "elu", "silu", "gelu", "tanh",
         "sigmoid" or "identity". "auto" is "tanh", and "silu" where no column has real values.
