@@ -1,0 +1,105 @@
+"""What a distribution p(x | z) says of itself: the base class of all of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+
+class Likelihood:
+    """What a p(x | z) says of itself; subclass it to write your own.
+
+    Attributes
+    ----------
+    n_params : int
+        Tensors that it takes from the decoder for each feature.
+    n_shared : int
+        Vectors of n_features that it takes after them, learned, the same for every row.
+    support : str
+        The values that it accepts, in words, for the error message.
+    continuous : bool
+        Whether it is a density of real values. These are scaled before, and the log-Jacobian
+        of the scaling is added to their log-density; others are taken as they are.
+    n_updates : int
+        How often the shared vectors are set to the means of `shared_statistics` until they are
+        the most likely ones: more than once where the statistics depend on them.
+    starts_with_mean : bool
+        Whether the first of its parameters is the mean itself, with no link between. An
+        autoencoder then starts from a PCA of these columns.
+    shared_is_variance : bool
+        Whether its first shared vector is the variance of the noise.
+    needs_levels : bool
+        Whether it is built with the number of levels of each categorical column.
+    shares_out_total : bool
+        Whether a row is one total that is shared out over the columns. A VAE of such rows alone
+        has a lighter KL term, unless told otherwise.
+    n_cells : int
+        Numbers that it gets for each column, side by side, and for each parameter gives or takes:
+        one, or two if a value is the middle and the width of an interval (see `Ordinal`).
+    """
+
+    n_params = 1
+    n_shared = 0
+    support = "real numbers"
+    continuous = True
+    starts_with_mean = False
+    shared_is_variance = False
+    needs_levels = False
+    shares_out_total = False
+    n_updates = 1
+    n_cells = 1
+
+    def accepts(self, x: Tensor) -> Tensor:
+        """Tell for each value whether it lies in the support; boolean, shape of x."""
+        return torch.isfinite(x)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Return what the encoder sees of the values, shape of x."""
+        return x
+
+    def redraw(self, x: Tensor, generator: Generator) -> Tensor:
+        """Return draws of what the values stand for, shape of x; a VAE learns from new ones in
+        each step. Values that are data themselves stay.
+        """
+        return x
+
+    def log_prob(self, x: Tensor, *params: Tensor) -> Tensor:
+        """Return the log-density of each value in nats, shape (..., n_features), not summed."""
+        raise NotImplementedError
+
+    def grads(self, x: Tensor, *params: Tensor) -> tuple[Tensor, ...]:
+        """Return the gradients of log_prob with respect to the first n_params tensors.
+
+        They are found by autograd; a likelihood that is used much may know a shorter way.
+        """
+        # Training runs in inference mode, and its tensors cannot be differentiated.
+        with torch.inference_mode(False), torch.enable_grad():
+            inputs = [param.clone().requires_grad_() for param in params[: self.n_params]]
+            shared = [param.clone() for param in params[self.n_params :]]
+            return torch.autograd.grad(self.log_prob(x.clone(), *inputs, *shared).sum(), inputs)
+
+    def log_prob_and_grads(self, x: Tensor, *params: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Return both; a likelihood may know what they have in common."""
+        return self.log_prob(x, *params), self.grads(x, *params)
+
+    def mean(self, *params: Tensor) -> Tensor:
+        """Return E[x | z], shape (..., n_features)."""
+        raise NotImplementedError
+
+    def sample(self, *params_and_generator: Any) -> Tensor:
+        """Draw x given the parameters; the last argument is the generator of every draw."""
+        raise NotImplementedError
+
+    def params_for_mean(self, mean: Tensor) -> tuple[Tensor, ...]:
+        """Return decoder outputs with about this mean, where training starts; n_params vectors."""
+        return tuple(torch.zeros_like(mean) for _ in range(self.n_params))
+
+    def shared_statistics(self, x: Tensor, *params: Tensor) -> tuple[Tensor, ...]:
+        """Return n_shared statistics of each value, shape of x.
+
+        Their means over rows are the most likely shared vectors: the squared error for a
+        variance. Training follows them; it starts, and an autoencoder stays, at one.
+        """
+        return ()
