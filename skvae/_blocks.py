@@ -11,6 +11,8 @@ from ._table import Layout
 
 # A column is smooth if it has more values than this, and none in more than this share of the rows.
 FEW_VALUES, SHARE_OF_ONE = 50, 0.1
+# It is coarse if it spans no more than this many steps, and has this many rows for each value.
+FEW_STEPS, ROWS_A_VALUE = 50, 10
 
 
 class Block(NamedTuple):
@@ -72,6 +74,15 @@ def is_smooth(x):
     """Tell whether the values of a column hardly repeat."""
     _, n_rows = np.unique(x[~np.isnan(x)], return_counts=True)
     return len(n_rows) > FEW_VALUES and n_rows.max() <= SHARE_OF_ONE * n_rows.sum()
+
+
+def is_coarse(x):
+    """Tell whether a column has few values at like distances, in many rows each; but not two."""
+    x = x[~np.isnan(x)]
+    values = np.unique(x)
+    if len(values) < 3 or len(x) < ROWS_A_VALUE * len(values):
+        return False
+    return np.ptp(values) <= FEW_STEPS * np.diff(values).min()
 
 
 def have_shares(X, blocks):

@@ -164,6 +164,11 @@ class Columns:
         """The cells whose first shared number is the variance of their noise."""
         return [block.cells for block in self.blocks if block.likelihood.shared_is_variance]
 
+    @property
+    def with_rounding(self) -> list[slice]:
+        """The cells whose first shared number is the variance of rounding."""
+        return [block.cells for block in self.blocks if block.likelihood.shared_is_rounding]
+
     def blurred(self, shared: Tensor, noise: float) -> Tensor:
         """Return shared vectors as if real values had further noise of this scale."""
         blurred = shared.clone()

@@ -64,13 +64,14 @@ class Seen(NamedTuple):
     input: Tensor
 
 
-def steps(ordered: Tensor) -> Tensor:
-    """Return the usual distance between neighbouring values of each column; zero of constants.
+def rounding(ordered: Tensor) -> Tensor:
+    """Return the variance of rounding to the values of each column; zero of constants.
 
-    Columns are in ascending order, gaps in the table last.
+    Their usual distance tells it. Columns are in ascending order, gaps in the table last.
     """
     gaps = ordered.diff(dim=0)
-    return gaps.masked_fill(~(gaps > 0), torch.nan).nanmedian(dim=0).values.nan_to_num()
+    step = gaps.masked_fill(~(gaps > 0), torch.nan).nanmedian(dim=0).values.nan_to_num()
+    return step.square() / 12
 
 
 class LatentModel(nn.Module):
@@ -102,6 +103,8 @@ class LatentModel(nn.Module):
         self.n_inputs = columns.n_cells + (columns.n_columns if masks else 0)
         self.is_wide = columns.n_cells > columns.n_columns
         self.register_buffer("shared", torch.ones(columns.n_shared, columns.n_cells))
+        for cells in columns.with_rounding:
+            self.shared[0, cells] = 0
         self.register_buffer("least_variance", torch.zeros(columns.n_cells))
         for name in ("column_of", "first_cell"):
             self.register_buffer(name, torch.tensor(getattr(columns, name)), persistent=False)
@@ -112,7 +115,7 @@ class LatentModel(nn.Module):
         self.decoder.initialize(generator, self.gain)
         self.decoder.biases[-1].data.copy_(self.columns.start(mean))
 
-    def note_steps(self, ordered: Tensor) -> None:
+    def note_rounding(self, ordered: Tensor) -> None:
         """Let no column have less noise than comes of rounding to the values that it takes.
 
         Columns are in ascending order. Whole numbers of which a column has few, as a pixel that is
@@ -120,7 +123,9 @@ class LatentModel(nn.Module):
         outweigh all other columns.
         """
         for cells in self.columns.with_variance:
-            self.least_variance[cells] = steps(ordered[:, cells]).square() / 12
+            self.least_variance[cells] = rounding(ordered[:, cells])
+        for cells in self.columns.with_rounding:
+            self.shared[0, cells] = rounding(ordered[:, cells])
 
     def start_from_rows(
         self, x: Tensor, weight: Tensor | None, mean: Tensor, generator: Generator

@@ -30,6 +30,9 @@ class Likelihood:
         autoencoder then starts from a PCA of these columns.
     shared_is_variance : bool
         Whether its first shared vector is the variance of the noise.
+    shared_is_rounding : bool
+        Whether that is the variance of rounding to the values that a column takes, which is read
+        off the training rows before training.
     needs_levels : bool
         Whether it is built with the number of levels of each categorical column.
     shares_out_total : bool
@@ -46,6 +49,7 @@ class Likelihood:
     continuous = True
     starts_with_mean = False
     shared_is_variance = False
+    shared_is_rounding = False
     needs_levels = False
     shares_out_total = False
     n_updates = 1

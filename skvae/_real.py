@@ -58,16 +58,19 @@ class Gaussian(Likelihood):
 class HeteroscedasticGaussian(Likelihood):
     """Real values whose noise differs from row to row: the decoder gives its scale, too.
 
-    The scale is the softplus of the second output, plus a floor of 0.01 in working units (see
-    `Gaussian.floor`).
+    The scale is the softplus of the second output, plus that of rounding, or at least 0.01 in
+    working units (see `Gaussian.floor`): on values that repeat it would else shrink until they are
+    spikes of the density.
     """
 
     starts_with_mean = True
     n_params = 2
+    n_shared = 1
+    shared_is_rounding = True
     floor = 0.01
 
-    def _scale(self, raw: Tensor) -> Tensor:
-        return softplus(raw).add_(scalar(self.floor, raw))
+    def _scale(self, raw: Tensor, rounding: Tensor) -> Tensor:
+        return softplus(raw).add_(rounding.clamp(min=self.floor**2).sqrt_())
 
     def _log_density(self, square: Tensor) -> Tensor:
         """Return the log-density of noise of scale one, at errors with these squares."""
@@ -81,9 +84,9 @@ class HeteroscedasticGaussian(Likelihood):
         """Draw noise of scale one, shape of `like`."""
         return torch.empty_like(like).normal_(generator=generator)
 
-    def _parts(self, x: Tensor, loc: Tensor, raw: Tensor) -> tuple[Tensor, ...]:
+    def _parts(self, x: Tensor, loc: Tensor, raw: Tensor, rounding: Tensor) -> tuple[Tensor, ...]:
         """Return the error in scales, its square, and one over the scale."""
-        precision = self._scale(raw).reciprocal()
+        precision = self._scale(raw, rounding).reciprocal()
         error = (x - loc) * precision
         return error, error.square(), precision
 
@@ -97,23 +100,23 @@ class HeteroscedasticGaussian(Likelihood):
         of_scale = (of_loc * error).sub_(precision)
         return of_loc, of_scale.mul_(torch.sigmoid(raw))
 
-    def log_prob(self, x: Tensor, loc: Tensor, raw: Tensor) -> Tensor:
-        return self._log_prob(*self._parts(x, loc, raw))
+    def log_prob(self, x: Tensor, loc: Tensor, raw: Tensor, rounding: Tensor) -> Tensor:
+        return self._log_prob(*self._parts(x, loc, raw, rounding))
 
-    def grads(self, x: Tensor, loc: Tensor, raw: Tensor) -> tuple[Tensor, ...]:
-        return self._grads(raw, *self._parts(x, loc, raw))
+    def grads(self, x: Tensor, loc: Tensor, raw: Tensor, rounding: Tensor) -> tuple[Tensor, ...]:
+        return self._grads(raw, *self._parts(x, loc, raw, rounding))
 
     def log_prob_and_grads(
-        self, x: Tensor, loc: Tensor, raw: Tensor
+        self, x: Tensor, loc: Tensor, raw: Tensor, rounding: Tensor
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        parts = self._parts(x, loc, raw)
+        parts = self._parts(x, loc, raw, rounding)
         return self._log_prob(*parts), self._grads(raw, *parts)
 
-    def mean(self, loc: Tensor, raw: Tensor) -> Tensor:
+    def mean(self, loc: Tensor, raw: Tensor, rounding: Tensor) -> Tensor:
         return loc
 
-    def sample(self, loc: Tensor, raw: Tensor, generator: Generator) -> Tensor:
-        return loc + self._scale(raw) * self._noise(loc, generator)
+    def sample(self, loc: Tensor, raw: Tensor, rounding: Tensor, generator: Generator) -> Tensor:
+        return loc + self._scale(raw, rounding) * self._noise(loc, generator)
 
     def params_for_mean(self, mean: Tensor) -> tuple[Tensor, ...]:
         # a scale of one, as for the other likelihoods

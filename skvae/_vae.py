@@ -15,8 +15,8 @@ from ._validation import Interval
 ACTIVE_VARIANCE = 0.01
 # Share of `max_iter` in which lack of progress does not count.
 GRACE = 0.2
-# Columns up to which noise may differ from row to row, if "auto": the scales of many, as of
-# pixels, would be learned by heart.
+# Columns up to which noise may differ from row to row in smooth ones, if "auto". In wider tables
+# that makes densities higher, too, but codes restore less and a fit takes a third longer.
 A_FEW_COLUMNS = 50
 # Draws with which outliers among the training rows are looked for: scores of all rows, but rough
 # ones will do.
@@ -62,9 +62,10 @@ class VAETransformer(BaseAutoencoder):
         an array, are "bernoulli" too; sparse counts of which the totals of rows vary more than by
         chance, as of words or likes, are "multinomial"; other numbers, in arrays and in frames of
         numbers alone, are "heteroscedastic_student_t" where they hardly repeat (over 50 values,
-        none in more than a tenth of the rows, in up to 50 columns) and "student_t" else. A name
-        holds for all columns: "gaussian" (with a learned noise scale for each, at least that of
-        rounding to the values that the column takes), "student_t" (the same, some cells are wild),
+        none in more than a tenth of the rows, in up to 50 columns) or are few (a span of up to 50
+        steps, ten rows for each value) and "student_t" else. A name holds for all columns:
+        "gaussian" (with a learned noise scale for each, at least that of rounding to the values
+        that the column takes), "student_t" (the same, some cells are wild),
         "heteroscedastic_gaussian" and "heteroscedastic_student_t" (noise that differs from row to
         row), "ordinal" (by their quantiles; whole, rounded and repeated numbers as such),
         "bernoulli" (values in [0, 1]), "poisson" and "negative_binomial" (counts), "multinomial"
@@ -293,10 +294,14 @@ class VAETransformer(BaseAutoencoder):
     def _likelihood_of_numbers(self, n_columns, beside_levels=False):
         if beside_levels:
             return lambda x: "ordinal"
-        if n_columns > A_FEW_COLUMNS:
-            return lambda x: "student_t"
-        # On values that repeat, a scale by row would shrink until they are spikes of the density.
-        return lambda x: "heteroscedastic_student_t" if _blocks.is_smooth(x) else "student_t"
+
+        def of_values(x):
+            # Where one of many values is frequent, a scale by row would shrink until it is a
+            # spike of the density; where they are few, their distances say how far it may.
+            by_row = _blocks.is_coarse(x) or (n_columns <= A_FEW_COLUMNS and _blocks.is_smooth(x))
+            return "heteroscedastic_student_t" if by_row else "student_t"
+
+        return of_values
 
     def _training_parameters(self, n_samples, blocks):
         n_draws = self._n_training_draws(n_samples, blocks)

@@ -14,6 +14,7 @@ from helpers import Poisson as UsersPoisson
 from scipy.special import expit, log_softmax, softmax
 
 from skvae import AutoencoderTransformer, VAETransformer
+from skvae._blocks import is_coarse
 from skvae.likelihoods import (
     LIKELIHOODS,
     Bernoulli,
@@ -34,6 +35,10 @@ DRAWS = 40_000
 
 def softplus(raw):
     return np.logaddexp(0, raw)
+
+
+def scale_by_row(raw, rounding):
+    return softplus(raw) + np.sqrt(np.maximum(rounding, 1e-4))
 
 
 def negative_binomial(log_mean, log_r):
@@ -57,14 +62,14 @@ CASES = [
     ),
     pytest.param(
         HeteroscedasticGaussian,
-        ([-2.0, 0.0, 30.0], [-6.0, 0.5, 3.0]),
-        lambda loc, raw: scipy.stats.norm(loc, softplus(raw) + 0.01),
+        ([-2.0, 0.0, 30.0], [-6.0, 0.5, 3.0], [0.0, 1e-6, 4.0]),
+        lambda loc, *params: scipy.stats.norm(loc, scale_by_row(*params)),
         id="heteroscedastic gaussian",
     ),
     pytest.param(
         HeteroscedasticStudentT,
-        ([-2.0, 0.0, 30.0], [-6.0, 0.5, 3.0]),
-        lambda loc, raw: scipy.stats.t(8, loc, softplus(raw) + 0.01),
+        ([-2.0, 0.0, 30.0], [-6.0, 0.5, 3.0], [0.0, 1e-6, 4.0]),
+        lambda loc, *params: scipy.stats.t(8, loc, scale_by_row(*params)),
         id="heteroscedastic student t",
     ),
     pytest.param(
@@ -235,8 +240,9 @@ def test_a_negative_binomial_approaches_the_poisson():
 
 
 def test_the_decoder_starts_at_a_noise_scale_of_one():
-    params = HeteroscedasticGaussian().params_for_mean(torch.zeros(3, dtype=torch.float64))
-    log_prob = HeteroscedasticGaussian().log_prob(torch.zeros(3), *params)
+    zeros = torch.zeros(3, dtype=torch.float64)
+    params = HeteroscedasticGaussian().params_for_mean(zeros)
+    log_prob = HeteroscedasticGaussian().log_prob(zeros, *params, zeros)
     np.testing.assert_allclose(log_prob, scipy.stats.norm.logpdf(0))
 
 
@@ -565,33 +571,62 @@ def test_shares_are_taken_by_the_bernoulli(Estimator):
     assert set(np.unique(check_every_method(model, X))) == {0, 1}
 
 
+BY_ROW = "heteroscedastic_student_t"
+
+
+def test_a_column_is_coarse_if_its_values_are_few_and_at_like_distances(rng):
+    marks = rng.integers(0, 11, 500) / 7 - 3  # on a grid of no round numbers
+    assert is_coarse(marks)
+    assert is_coarse(np.r_[marks, np.nan])
+    assert not is_coarse(marks[:50])  # few rows for each value
+    assert not is_coarse(np.r_[marks, np.full(50, 1000.0)])  # many steps
+    assert not is_coarse(rng.normal(size=500))
+    assert not is_coarse((marks > 0).astype(float))
+    assert not is_coarse(np.ones(500))
+    assert not is_coarse(np.full(500, np.nan))
+
+
+@pytest.mark.parametrize("name", ["heteroscedastic_gaussian", BY_ROW])
+@pytest.mark.parametrize("scaling", ["standard", "common"])
+def test_on_a_grid_the_density_has_no_spikes(name, scaling, rng):
+    marks = rng.integers(0, 6, 600).astype(float)
+    X = np.column_stack([marks, 5 * (marks % 2), 0.1 * (marks > 2), marks])
+    model = quick(VAETransformer, likelihood=name, scaling=scaling, max_iter=100).fit(X)
+    steps = np.array([1, 5, 0.1, 1])
+    largest = scipy.stats.norm.logpdf(0, scale=steps / 12**0.5).sum()
+    scores = model.score_samples(X)
+    assert scores.max() < largest
+    assert scores.mean() > scipy.stats.norm.logpdf(0, scale=X.std(axis=0)).sum()
+
+
 def test_auto_is_of_real_values_unless_there_are_zeros_and_ones_only(Estimator):
     X = (make_rows(150, 4) > 0).astype(float)
     real = "gaussian" if Estimator is AutoencoderTransformer else "student_t"
     named = {name: quick(Estimator, likelihood=name) for name in ("auto", real, "bernoulli")}
     scores = {name: model.fit(X).score(X) for name, model in named.items()}
     assert scores["auto"] == scores["bernoulli"] != scores[real]
-    X[-1, -1] = 2
+    X[-1, -1] = 1000
     assert named["auto"].fit(X).score(X) == named[real].fit(X).score(X)
 
 
 @pytest.mark.parametrize(
-    ("Estimator", "n_columns", "smooth", "repeated"),
+    ("Estimator", "n_columns", "smooth", "coarse", "with_spike"),
     [
-        (AutoencoderTransformer, 4, "gaussian", "gaussian"),
-        (VAETransformer, 4, "heteroscedastic_student_t", "student_t"),
-        (VAETransformer, 60, "student_t", "student_t"),
+        (AutoencoderTransformer, 4, "gaussian", "gaussian", "gaussian"),
+        (VAETransformer, 4, BY_ROW, BY_ROW, "student_t"),
+        (VAETransformer, 60, "student_t", BY_ROW, "student_t"),
     ],
 )
-def test_noise_differs_by_row_in_some_columns_whose_values_hardly_repeat(
-    Estimator, n_columns, smooth, repeated, rng
+def test_noise_differs_by_row_in_smooth_columns_and_in_those_of_few_values(
+    Estimator, n_columns, smooth, coarse, with_spike, rng
 ):
     pd = pytest.importorskip("pandas")
     X = make_rows(150, n_columns)
-    X[:, 1] = X[:, 1].round()
+    X[:, 1] = np.clip(X[:, 1].round(), -2, 2) / 3 + 7
     X[rng.random(150) < 0.2, 2] = 1.5
     auto = quick(Estimator).fit(X)
-    kinds = {f"x{j}": repeated if j in (1, 2) else smooth for j in range(n_columns)}
+    kinds = dict.fromkeys([f"x{j}" for j in range(n_columns)], smooth)
+    kinds |= {"x1": coarse, "x2": with_spike}
     frame = pd.DataFrame(X, columns=list(kinds))
     for named in (quick(Estimator, likelihood=kinds), quick(Estimator)):
         assert named.fit(frame).score(frame) == auto.score(X)

@@ -13,7 +13,7 @@ from sklearn.neighbors import KernelDensity
 from skvae import AutoencoderTransformer, VAETransformer
 from skvae._bounds import gaussian_kl, split_posterior
 from skvae._importance import quasi_normal
-from skvae._latent_model import Moment, steps
+from skvae._latent_model import Moment, rounding
 from skvae._models import VAE, Autoencoder
 from skvae.likelihoods import Bernoulli
 
@@ -261,14 +261,14 @@ def test_gaps_among_grey_levels_stay_gaps():
     assert drawn[0, 2:].tolist() == [1.0, 0.0]
 
 
-def test_steps_are_those_of_the_values_of_a_column(rng):
+def test_rounding_is_that_to_the_values_of_a_column(rng):
     x = torch.tensor(rng.normal(size=(400, 5)))
     x[:, 0] = (2 * x[:, 0]).round() / 2
     x[:, 1] = x[:, 1] > 1.5
     x[::3, 1] = torch.nan
     x[:, 2] = 7.0
     x[:, 3] = torch.nan
-    found = steps(x.sort(dim=0).values)
+    found = (12 * rounding(x.sort(dim=0).values)).sqrt()
     torch.testing.assert_close(found[:4], x.new_tensor([0.5, 1.0, 0.0, 0.0]))
     assert 0 < found[4] < 0.02
 
