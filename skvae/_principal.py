@@ -39,7 +39,8 @@ def principal_axes(x: Tensor, n: int, generator: Generator) -> tuple[Tensor, Ten
     basis = x.new_empty(n_features, width).normal_(generator=generator)
     for _ in range(N_ROUNDS if width < n_features else 1):
         basis = torch.linalg.qr(x.t() @ (x @ basis))[0]
-    _, spread, axes = torch.linalg.svd(x @ basis, full_matrices=False)
+    square = torch.linalg.qr(x @ basis, mode="r")[1]  # in half the time than of all rows
+    _, spread, axes = torch.linalg.svd(square, full_matrices=False)
     found = spread[:n] > spread[0] * max(x.shape) * torch.finfo(x.dtype).eps
     axes, spread = basis @ axes[:n][found].t(), spread[:n][found]
     axes = axes * axes.gather(0, axes.abs().argmax(0, keepdim=True)).sign()
