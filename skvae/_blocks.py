@@ -132,12 +132,11 @@ def check_support(X, blocks, names):
     for likelihood, columns, levels in blocks:
         if levels is not None:
             continue
-        values = _values(X, columns)
-        refused = _engine.unsupported(likelihood, values)
+        refused = _engine.unsupported(likelihood, X, columns)
         if refused is None:
             continue
         column, value = refused
-        where = "X" if names is None else f"column {names[columns[column]]!r}"
+        where = "X" if names is None else f"column {names[column]!r}"
         support = _engine.describe(likelihood).support
         raise ValueError(
             f"likelihood={likelihood!r} needs {support}, got {value:g} in {where}; "

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple, TypeVar
 
@@ -158,18 +158,20 @@ def _full_precision(device: torch.device) -> AbstractContextManager[None]:
 # ----------------------------------------------------------------------------------------- fit
 
 
-def unsupported(likelihood: LikelihoodParameter, X: NDArray) -> tuple[int, float] | None:
-    """Return a column and a value in it outside the likelihood's support; None without one."""
+def unsupported(
+    likelihood: LikelihoodParameter, X: NDArray, columns: Sequence[int]
+) -> tuple[int, float] | None:
+    """Return one of these columns and a value in it outside the support; None without one."""
     resolved = resolve_likelihood(likelihood)
     if type(resolved).accepts is Likelihood.accepts:  # what is finite, as X is known to be
         return None
     size = max(1, BATCH_BYTES // (8 * X[0].nbytes))
     for start in range(0, len(X), size):
-        x = torch.from_numpy(np.array(X[start : start + size]))
+        x = torch.from_numpy(X[start : start + size][:, list(columns)])
         refused = (~resolved.accepts(x) & ~torch.isnan(x)).nonzero()
         if len(refused):
             row, column = refused[0].tolist()
-            return column, x[row, column].item()
+            return columns[column], x[row, column].item()
     return None
 
 
