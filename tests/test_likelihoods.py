@@ -586,6 +586,14 @@ def test_a_column_is_coarse_if_its_values_are_few_and_at_like_distances(rng):
     assert not is_coarse(np.full(500, np.nan))
 
 
+@pytest.mark.parametrize("n_steps", [2, 7, 50, 51, 200])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_units_do_not_tell_whether_a_column_is_coarse(n_steps, dtype, rng):
+    marks = np.r_[np.arange(n_steps + 1), rng.integers(0, n_steps + 1, 10 * n_steps + 20)]
+    for scale, shift in ((1, 0), (0.001, 7), (1 / 3, -0.1), (1e6, 1e6)):
+        assert is_coarse((scale * marks + shift).astype(dtype)) == (n_steps <= 50)
+
+
 @pytest.mark.parametrize("name", ["heteroscedastic_gaussian", BY_ROW])
 @pytest.mark.parametrize("scaling", ["standard", "common"])
 def test_on_a_grid_the_density_has_no_spikes(name, scaling, rng):
