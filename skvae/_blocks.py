@@ -77,7 +77,7 @@ def is_smooth(x):
 
 
 def is_coarse(x):
-    """Tell whether a column has few values at like distances, in many rows each; but not two."""
+    """Tell whether a column has three or more, but few values, in many rows each."""
     x = x[~np.isnan(x)]
     values = np.unique(x)
     if len(values) < 3 or len(x) < ROWS_A_VALUE * len(values):

@@ -75,6 +75,11 @@ class Columns:
         self.blocks = [
             Block(*block) for block in zip(parts, _slices(widths), _slices(n_outputs), strict=True)
         ]
+        # Those whose shared vectors follow the rows.
+        silent = Likelihood.shared_statistics
+        self.learning = [
+            b for b in self.blocks if type(b.likelihood).shared_statistics is not silent
+        ]
         self.n_cells, self.n_outputs = sum(widths), sum(n_outputs)
         self.n_columns = sum(len(n) for n in levels)
         self.n_shared = max(part.n_shared for part in parts)
@@ -91,11 +96,14 @@ class Columns:
     def params(self, out: Tensor, shared: Tensor) -> Iterator[tuple[Block, tuple[Tensor, ...]]]:
         """Yield each block with the parameters of its likelihood."""
         for block in self.blocks:
-            likelihood, cells, outputs = block
-            own = self._part(out, outputs)
-            n, n_shared = likelihood.n_params, likelihood.n_shared
-            vectors = self._part(shared, cells).unbind()[:n_shared] if n_shared else ()
-            yield block, (*((own,) if n == 1 else apart(own, n)), *vectors)
+            yield block, self._params_of(block, out, shared)
+
+    def _params_of(self, block: Block, out: Tensor, shared: Tensor) -> tuple[Tensor, ...]:
+        likelihood, cells, outputs = block
+        own = self._part(out, outputs)
+        n, n_shared = likelihood.n_params, likelihood.n_shared
+        vectors = self._part(shared, cells).unbind()[:n_shared] if n_shared else ()
+        return (*((own,) if n == 1 else apart(own, n)), *vectors)
 
     def log_prob(self, x: Tensor, out: Tensor, shared: Tensor) -> Tensor:
         """Return the log-density of each column in nats, shape (..., n_columns)."""
@@ -198,7 +206,8 @@ class Columns:
         self, x: Tensor, out: Tensor, shared: Tensor
     ) -> Iterator[tuple[slice, int, Tensor]]:
         """Yield (cells, i, statistic), whose mean is the most likely `shared[i, cells]`."""
-        for block, params in self.params(out, shared):
+        for block in self.learning:
+            params = self._params_of(block, out, shared)
             found = block.likelihood.shared_statistics(self._part(x, block.cells), *params)
             for i, statistic in enumerate(found):
                 yield block.cells, i, statistic

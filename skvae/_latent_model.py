@@ -272,6 +272,8 @@ class LatentModel(nn.Module):
 
     def fit_shared(self, x: Tensor, weight: Tensor | None, generator: Generator) -> None:
         """Set the shared vectors of the likelihood to what is most likely for these rows."""
+        if not self.columns.learning:
+            return
         if weight is not None:
             weight = weight / weight.mean().clamp(min=TINY)
         seen = self.see(x)
@@ -287,7 +289,7 @@ class LatentModel(nn.Module):
 
         `weight` are those of rows, or of draws, of which the outputs then have an axis more.
         """
-        if not self.columns.n_shared:
+        if not self.columns.learning:
             return
         n = out.shape[-2]
         for cells, i, statistic in self.columns.statistics(seen.cells, out, self.shared):

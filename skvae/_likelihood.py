@@ -16,7 +16,8 @@ class Likelihood:
     n_params : int
         Tensors that it takes from the decoder for each feature.
     n_shared : int
-        Vectors of n_features that it takes after them, learned, the same for every row.
+        Vectors of n_features that it takes after them, the same for every row: learned, if there
+        are `shared_statistics` of them.
     support : str
         The values that it accepts, in words, for the error message.
     continuous : bool
@@ -29,10 +30,10 @@ class Likelihood:
         Whether the first of its parameters is the mean itself, with no link between. An
         autoencoder then starts from a PCA of these columns.
     shared_is_variance : bool
-        Whether its first shared vector is the variance of the noise.
+        Whether its first shared vector is the variance of the noise, which is learned.
     shared_is_rounding : bool
-        Whether that is the variance of rounding to the values that a column takes, which is read
-        off the training rows before training.
+        Whether its first shared vector is the variance of rounding to the values that a column
+        takes. It is read off the training rows once, not learned.
     needs_levels : bool
         Whether it is built with the number of levels of each categorical column.
     shares_out_total : bool
@@ -101,7 +102,7 @@ class Likelihood:
         return tuple(torch.zeros_like(mean) for _ in range(self.n_params))
 
     def shared_statistics(self, x: Tensor, *params: Tensor) -> tuple[Tensor, ...]:
-        """Return n_shared statistics of each value, shape of x.
+        """Return a statistic of each value, shape of x, for each shared vector that is learned.
 
         Their means over rows are the most likely shared vectors: the squared error for a
         variance. Training follows them; it starts, and an autoencoder stays, at one.

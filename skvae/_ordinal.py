@@ -12,8 +12,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import softplus
 
 from ._likelihood import Likelihood
-
-LOG_2PI = math.log(2 * math.pi)
+from ._real import LOG_2PI
 
 
 class Ordinal(Likelihood):

@@ -33,7 +33,7 @@ SKLEARN_FILES = {
 # The files of the torch side, from the top down: each may import those after it.
 TORCH_FILES = ["_engine", "_training", "_step", "_optimizer", "_rows", "_models", "_latent_model"]
 TORCH_FILES += ["_bounds", "_importance", "_principal", "_networks", "_columns", "likelihoods"]
-TORCH_FILES += ["_real", "_ordinal", "_discrete", "_likelihood", "_scalars"]
+TORCH_FILES += ["_ordinal", "_real", "_discrete", "_likelihood", "_scalars"]
 ALLOWED = {
     "__init__": {"_autoencoder", "_vae", "_version", "likelihoods"},
     "_autoencoder": SKLEARN_SIDE | {"_base", "_defaults", "_latent", "_models", "_validation"},
@@ -101,7 +101,7 @@ ALLOWED = {
     "_networks": {"torch", "_scalars"},
     "likelihoods": {"_discrete", "_likelihood", "_ordinal", "_real"},
     "_real": {"torch", "_likelihood", "_scalars"},
-    "_ordinal": {"torch", "_likelihood"},
+    "_ordinal": {"torch", "_likelihood", "_real"},
     "_discrete": {"torch", "_likelihood"},
     "_likelihood": {"torch"},
 }

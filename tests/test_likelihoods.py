@@ -15,6 +15,7 @@ from scipy.special import expit, log_softmax, softmax
 
 from skvae import AutoencoderTransformer, VAETransformer
 from skvae._blocks import is_coarse
+from skvae._columns import Columns
 from skvae.likelihoods import (
     LIKELIHOODS,
     Bernoulli,
@@ -584,6 +585,12 @@ def test_a_column_is_coarse_if_its_values_are_few_and_at_like_distances(rng):
     assert not is_coarse((marks > 0).astype(float))
     assert not is_coarse(np.ones(500))
     assert not is_coarse(np.full(500, np.nan))
+
+
+def test_nothing_follows_the_rows_where_no_shared_vector_is_learned():
+    columns = Columns(((BY_ROW, 2), ("bernoulli", 1), ("student_t", 2)))
+    assert [type(block.likelihood) for block in columns.learning] == [StudentT]
+    assert not Columns(((BY_ROW, 2), ("ordinal", 1))).learning
 
 
 @pytest.mark.parametrize("n_steps", [2, 7, 50, 51, 200])
