@@ -37,9 +37,10 @@ class AutoencoderTransformer(BaseAutoencoder):
         Dimensions of the code. "auto" is half the number of features, 2 to 16.
     hidden_layer_sizes : tuple of int or "auto", default="auto"
         Widths of the encoder's hidden layers; the decoder has them in reverse. ``()`` is a linear
-        model. "auto" is two layers, sized by the number of features; three where these are at
-        least four times as many as components, of which there are one or two. Of flags, counts
-        and levels alone it is two, none where X has as many columns as rows.
+        model. "auto" is two layers, sized by the number of features, or by that of rows if these
+        are fewer; three where features are at least four times as many as components, of which
+        there are one or two. Of flags, counts and levels alone it is two, none where X has as
+        many columns as rows.
     activation : str, default="auto"
         The non-linearity between layers: "relu", "leaky_relu", "elu", "silu", "gelu", "tanh",
         "sigmoid" or "identity". "auto" is "silu".
@@ -85,7 +86,8 @@ class AutoencoderTransformer(BaseAutoencoder):
     weight_decay : float, default=0.0
         Decoupled weight decay (AdamW) of the weight matrices.
     batch_size : int or "auto", default="auto"
-        Rows in a training step. "auto" is a sixteenth of the rows, 32 to 256.
+        Rows in a training step. "auto" is a sixteenth of the rows, 32 to 128, and to 256 for a map
+        in one or two dimensions (see `hidden_layer_sizes`).
     max_iter : int or "auto", default="auto"
         Epochs. "auto" is what makes about 4,000 steps (more beyond 10,000 rows, as their square
         root; twice as many where 30 % of the cells are missing), at least 20 and at most 500.
@@ -189,7 +191,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         widths=(256, 512),
         deepens=True,
         components=(0.5, 16),
-        rows_per_batch=(1 / 16, 1),
+        rows_per_batch=(1 / 16, 1, 128),
         for_real_values="silu",
     )
 

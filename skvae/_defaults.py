@@ -6,6 +6,8 @@ import numpy as np
 
 # Steps of the optimiser after which most tables are learned, and rows from which they are more.
 N_STEPS, MANY_ROWS = 4_000, 10_000
+# The width that hidden layers may have however few the rows.
+LEAST_WIDTH = 128
 # Columns above which the time of a step goes somewhat, and altogether, with the draws.
 SOME_COLUMNS, MANY_COLUMNS = 64, 256
 MIN_EPOCHS, MAX_EPOCHS = 20, 500
@@ -27,7 +29,8 @@ class Sizes(NamedTuple):
     widths : the least and the greatest of the first hidden layer.
     deepens : whether a map of the rows, in one or two dimensions, takes a layer more.
     components : per column, and at most.
-    rows_per_batch : f and p, if batches have f n^p of n rows, at least 32 and at most 256.
+    rows_per_batch : f, p and most, if batches have f n^p of n rows, at least 32 and at most that,
+        256 for a map.
     for_real_values : the activation where some column has such.
     of_mixed : the hidden layers where real values stand beside flags, counts or levels, if they
         are others there.
@@ -36,7 +39,7 @@ class Sizes(NamedTuple):
     widths: tuple[int, int]
     deepens: bool
     components: tuple[float, int]
-    rows_per_batch: tuple[float, float]
+    rows_per_batch: tuple[float, float, int]
     for_real_values: str
     of_mixed: tuple[int, ...] | None = None
 
@@ -61,21 +64,27 @@ class Sizes(NamedTuple):
 
         There are none where flags or counts have as many columns as rows: each tells so little of
         its row that a linear map, with its fewer weights, is all that can be learned. There are
-        three where many columns are folded into a map, which two bend too little.
+        three where many columns are folded into a map, which two bend too little. None is wider
+        than there are rows (but 128 if these are fewer), which would cost more and learn no more.
         """
         if is_discrete and n_features >= n_samples:
             return ()
         if is_mixed and self.of_mixed:
             return self.of_mixed
         width = power_of_two(2 * n_features, *self.widths)
-        is_map = n_components <= 2 and 4 * n_components <= n_features and not is_discrete
+        width = min(width, power_of_two(n_samples, LEAST_WIDTH, max(self.widths)))
         layers = width, width // 2, width // 4
-        return layers if self.deepens and is_map else layers[:2]
+        return layers if self.is_map(n_features, n_components, is_discrete) else layers[:2]
 
-    def batch_size(self, n_samples):
+    def is_map(self, n_features, n_components, is_discrete=False):
+        """Tell whether many columns are folded into one or two dimensions, which takes more."""
+        is_folded = n_components <= 2 and 4 * n_components <= n_features
+        return self.deepens and is_folded and not is_discrete
+
+    def batch_size(self, n_samples, is_map=False):
         """Return the rows in a step, a power of two."""
-        factor, power = self.rows_per_batch
-        return power_of_two(factor * n_samples**power, 32, 256)
+        factor, power, most = self.rows_per_batch
+        return power_of_two(factor * n_samples**power, 32, 256 if is_map else most)
 
 
 def n_training_draws(beta, batch_size, n_features, is_discrete):

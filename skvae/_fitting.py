@@ -143,14 +143,14 @@ class FittingMixin:
     def _model_config(self, X, blocks, n_train):
         """Return the arguments of the model class, "auto" resolved; `n_train` rows will train."""
         are_discrete = _blocks.are_discrete(blocks)
-        n_components = resolved(self.n_components, self._sizes.n_components, X.shape[1])
+        n_components = self._n_components()
         of_table = *X.shape, n_components, are_discrete, _blocks.are_mixed(blocks)
         hidden = resolved(self.hidden_layer_sizes, self._sizes.hidden_layer_sizes, *of_table)
         return {
             "blocks": tuple(block.spec for block in blocks),
             "masks": has_gaps(X),
             "shares": _blocks.have_shares(X, blocks),
-            "n_components": int(n_components),
+            "n_components": n_components,
             "hidden_layer_sizes": tuple(int(width) for width in hidden),
             "activation": resolved(self.activation, self._sizes.activation, are_discrete),
             **self._model_parameters(n_train, blocks),
@@ -195,12 +195,18 @@ class FittingMixin:
                 "changed; use warm_start=False to start anew."
             )
 
-    def _batch_size(self, n_samples):
-        return int(min(resolved(self.batch_size, self._sizes.batch_size, n_samples), n_samples))
+    def _n_components(self):
+        return int(resolved(self.n_components, self._sizes.n_components, self.n_features_in_))
+
+    def _batch_size(self, n_samples, blocks):
+        of_table = self.n_features_in_, self._n_components(), _blocks.are_discrete(blocks)
+        is_map = self._sizes.is_map(*of_table)
+        batch_size = resolved(self.batch_size, self._sizes.batch_size, n_samples, is_map)
+        return int(min(batch_size, n_samples))
 
     def _plan(self, n_samples, blocks, share_missing=0.0):
         """Return the numbers of training, "auto" resolved."""
-        batch_size = self._batch_size(n_samples)
+        batch_size = self._batch_size(n_samples, blocks)
         of_table = n_samples, batch_size, share_missing
         max_iter = int(resolved(self.max_iter, _defaults.max_iter, *of_table))
         patience = resolved(self.n_iter_no_change, _defaults.n_iter_no_change, max_iter)

@@ -49,9 +49,9 @@ class VAETransformer(BaseAutoencoder):
         do not pay for their KL stay unused (see `n_active_components_`).
     hidden_layer_sizes : tuple of int or "auto", default="auto"
         Widths of the encoder's hidden layers; the decoder has them in reverse. ``()`` is a linear
-        model. "auto" is two layers, sized by the number of features; both of 256 where numbers
-        stand beside flags, counts or levels; none where X has as many columns as rows and all are
-        flags, counts or levels.
+        model. "auto" is two layers, sized by the number of features, or by that of rows if these
+        are fewer; both of 256 where numbers stand beside flags, counts or levels; none where X
+        has as many columns as rows and all are flags, counts or levels.
     activation : str, default="auto"
         The non-linearity between layers: "relu", "leaky_relu", "elu", "silu", "gelu", "tanh",
         "sigmoid" or "identity". "auto" is "tanh", and "silu" where no column has real values.
@@ -209,7 +209,7 @@ class VAETransformer(BaseAutoencoder):
         widths=(128, 256),
         deepens=False,
         components=(1, 32),
-        rows_per_batch=(1.25, 0.5),
+        rows_per_batch=(1.25, 0.5, 256),
         for_real_values="tanh",
         of_mixed=(256, 256),
     )
@@ -275,7 +275,7 @@ class VAETransformer(BaseAutoencoder):
             self.n_training_draws,
             _defaults.n_training_draws,
             self._beta(blocks),
-            self._batch_size(n_samples),
+            self._batch_size(n_samples, blocks),
             self.n_features_in_,
             _blocks.are_discrete(blocks),
         )

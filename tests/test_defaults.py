@@ -43,6 +43,32 @@ def test_maps_of_many_columns_are_drawn_by_deeper_autoencoders():
     assert len(a_map.module_.config["hidden_layer_sizes"]) == 3
 
 
+def test_maps_are_learned_from_larger_batches(monkeypatch):
+    monkeypatch.setattr(_defaults, "N_STEPS", 100)
+    monkeypatch.setattr(_defaults, "MIN_EPOCHS", 1)
+
+    def n_epochs(n_components, Estimator=AutoencoderTransformer):
+        model = quick(Estimator, n_components=n_components, max_iter="auto", early_stopping=False)
+        return model.fit(make_rows(4000, 8)).n_iter_
+
+    assert n_epochs(2) == int(100 * 256 / 4000)
+    assert n_epochs(3) == int(100 * 128 / 4000)
+    assert n_epochs(2, VAETransformer) == n_epochs(3, VAETransformer)
+
+
+@both
+def test_layers_are_no_wider_than_there_are_rows(sizes):
+    def width(n_samples, n_features=600):
+        return sizes.hidden_layer_sizes(n_samples, n_features, 8)[0]
+
+    widths = [width(n) for n in (5, 100, 150, 300, 10_000)]
+    assert widths == sorted(widths)
+    assert widths[:3] == [128, 128, 128]
+    assert widths[3] == 256
+    assert widths[4] == max(sizes.widths)
+    assert width(10_000, 2) == min(sizes.widths)
+
+
 def test_numbers_beside_flags_or_levels_get_wider_layers_in_a_vae():
     pd = pytest.importorskip("pandas")
     numbers = make_rows(40, 3)
