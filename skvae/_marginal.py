@@ -12,6 +12,10 @@ ROWS_A_KNOT, MANY_KNOTS = 30, 1000
 ROWS_OF_A_HEAP, SHARE_OF_A_SPIKE = 10, 0.02
 # Rows that are granted to a gap between two values, so that what lies in it is not impossible.
 ROWS_OF_A_GAP = 0.05
+# Units in the last place by which values may differ that are the same but for rounding.
+ROUNDING = 10
+# Normal scores further out than this are no further, so that their squares are numbers.
+FAR = 1e18
 # Steps of the grids that are looked for.
 STEPS = [digit * 10.0**power for power in range(3, -5, -1) for digit in (1, 0.5)]
 
@@ -40,8 +44,7 @@ class Marginal(NamedTuple):
         if not known.any():
             return cls(np.zeros(3), np.array([[-1.0, 1.0], [-1.0, 1.0]]), np.empty((3, 0)))
         weights = weights[known] / weights[known].mean()
-        values, inverse = np.unique(x[known].astype(np.float64), return_inverse=True)
-        rows = np.bincount(inverse, weights=weights)
+        values, rows = _values(x[known], weights)
         step = _step(values, np.finfo(x.dtype).eps)
         enough = ROWS_OF_A_HEAP if step else max(ROWS_OF_A_HEAP, SHARE_OF_A_SPIKE * rows.sum())
         is_heavy = rows >= enough
@@ -78,22 +81,50 @@ class Marginal(NamedTuple):
     def _interval(self, x):
         """Return the ends of the interval of each value, and whether it is a spike."""
         half, number = self.grid[0] / 2, x.astype(np.float64)
-        low, high = (along(number + shift, *self.knots) for shift in (-half, half))
+        with np.errstate(over="ignore"):
+            ends = (along(number + shift, *self.knots) for shift in (-half, half))
+            low, high = (np.clip(end, -FAR, FAR) for end in ends)
         is_spike = np.zeros(len(x), dtype=bool)
         for value, below, above in self.spikes.T:
-            here = x == x.dtype.type(value)
+            here = np.abs(x - x.dtype.type(value)) <= _rounding(value, x.dtype)
             low, high = np.where(here, below, low), np.where(here, above, high)
             is_spike |= here
         return low, high, is_spike
 
 
+def _rounding(values, dtype):
+    """Return by how much values may be off by rounding errors alone."""
+    return ROUNDING * np.finfo(dtype).eps * np.abs(values)
+
+
+def _values(x, weights):
+    """Return the values of a column, ascending, and the weight of the rows that have each.
+
+    Values that differ by rounding errors are one, unless others are as close to these.
+    """
+    values, inverse = np.unique(x.astype(np.float64), return_inverse=True)
+    error = _rounding(values, x.dtype)
+    is_new = np.r_[True, np.diff(values) > error[1:]]
+    first = np.flatnonzero(is_new)
+    last = np.r_[first[1:], len(values)] - 1
+    are_one = values[last] - values[first] <= error[last]
+    is_new |= ~np.repeat(are_one, last - first + 1)
+    rows = np.bincount(np.cumsum(is_new)[inverse] - 1, weights=weights)
+    return values[is_new], rows
+
+
 def _step(values, eps):
     """Return the widest step of which all values are multiples, zero if there is none."""
     largest = np.abs(values).max()
+    if largest == 0:
+        return 1.0
     for step in STEPS:
         if largest * eps > 1e-3 * step:
             return 0.0
-        if np.abs(values / step - np.rint(values / step)).max() <= 1e-9 + 4 * eps * largest / step:
+        multiples = np.rint(values / step)
+        error = np.abs(values / step - multiples).max()
+        are_apart = (np.diff(multiples) > 0).all() and ((multiples == 0) <= (values == 0)).all()
+        if are_apart and error <= 1e-9 + 4 * eps * largest / step:
             return step
     return 0.0
 
@@ -147,6 +178,7 @@ def _with_tails(x, z, step):
     usual = (x[-1] - x[0]) / max(z[-1] - z[0], 1.0) or step or 1.0
     low = (middle - x[0]) / max(-z[0], 1e-9) or usual
     high = (x[-1] - middle) / max(z[-1], 1e-9) or usual
+    low, high = max(low, 4 * np.spacing(abs(x[0]))), max(high, 4 * np.spacing(abs(x[-1])))
     return np.array([[x[0] - low, *x, x[-1] + high], [z[0] - 1, *z, z[-1] + 1]])
 
 

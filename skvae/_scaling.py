@@ -10,6 +10,8 @@ MAX_ROWS = 100_000
 PART_BYTES = 2**21
 # The same where no function of scikit-learn's is called, which costs a little each time.
 CACHED_BYTES = 2**18
+# Units in the last place by which values may differ that are the same but for rounding.
+ROUNDING = 4
 # Rows that tell what the values of columns are like.
 A_FEW_ROWS = 1000
 
@@ -108,7 +110,10 @@ def _scale_beside_spike(X, scale, sample_weight, random_state):
         distance = np.nan_to_num((X[rows][:, columns] - spike).astype(np.float64), copy=False)
         share += weights[rows] @ (distance != 0).astype(np.float64)
         square += weights[rows] @ np.square(distance, out=distance)
+    beside = np.sqrt(square / np.maximum(share, np.finfo(float).tiny))
     rare = (share > 0) & (share < 0.5 * weights.sum())
+    # A constant with rounding errors is one.
+    varies = beside > ROUNDING * np.finfo(X.dtype).eps * np.abs(spike)
     scale = scale.copy()
-    scale[columns[rare]] = np.sqrt(square[rare] / share[rare])
+    scale[columns[rare & varies]] = beside[rare & varies]
     return scale

@@ -85,6 +85,34 @@ def test_the_grid_is_found(name, step):
     assert Marginal.fit(columns()[name]).grid[0] == step
 
 
+def test_values_that_differ_by_rounding_are_one():
+    rng = np.random.default_rng(0)
+    x = np.where(rng.random(200) < 0.6, 1 / 3, np.nextafter(1 / 3, 1))
+    marginal = Marginal.fit(x)
+    for values in (x, np.array([0.5, -1e9])):
+        middle, width = marginal.forward(values)
+        assert np.isfinite([middle, width, marginal.log_slope(values)]).all()
+    assert len(np.unique(marginal.forward(x))) == 2  # a middle and a width
+
+
+def test_neighbours_at_the_end_of_a_precision_are_not_one():
+    x = np.arange(2**24 - 500, 2**24).astype(np.float32)
+    middle, _ = Marginal.fit(x).forward(x)
+    assert (np.diff(middle) > 0).all()
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1e-7, 1e-12, 1e-30, 1e12])
+def test_small_numbers_are_on_no_coarse_grid(unit):
+    x = columns()["real"]
+    one, other = Marginal.fit(x), Marginal.fit(x * unit)
+    assert other.grid[0] == 0
+    np.testing.assert_allclose(other.forward(x * unit), one.forward(x), atol=1e-6)
+    slopes = other.log_slope(x * unit) + np.log(unit)
+    np.testing.assert_allclose(slopes, one.log_slope(x), atol=1e-6)
+    assert Marginal.fit(np.array([1e-9, 1000, 5000])).grid[0] == 0
+    assert Marginal.fit(np.zeros(9)).grid[0] == 1
+
+
 def test_cells_of_whole_numbers_touch():
     marginal = Marginal.fit(columns()["whole"])
     middle, width = marginal.forward(np.arange(-50.0, 150))
