@@ -1,8 +1,12 @@
-"""Sparse rows, made dense a few at a time."""
+"""What looks like an array of rows, and makes them as they are indexed."""
 
 import math
 
 import numpy as np
+from sklearn.utils import gen_batches
+
+# Bytes that are looked at in one go.
+PART_BYTES = 2**21
 
 
 class DenseOnDemand:
@@ -29,6 +33,41 @@ class DenseOnDemand:
         """Return some rows, sparse still."""
         return DenseOnDemand(self.matrix[rows])
 
+    def share_missing(self):
+        """Return the share of the cells that are NaN."""
+        return np.count_nonzero(np.isnan(self.matrix.data)) / math.prod(self.shape)
+
+
+class SomeRows:
+    """Some rows of an array, which may be a file larger than memory: what is indexed is copied."""
+
+    def __init__(self, X, rows):
+        self.X, self.rows = X, rows
+        self.shape, self.dtype, self.itemsize = (len(rows), X.shape[1]), X.dtype, X.itemsize
+        self.nbytes = self.itemsize * math.prod(self.shape)
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, index):
+        rows, *columns = index if isinstance(index, tuple) else (index,)
+        return self.X[self.rows[rows]][(..., *columns)]
+
+    def take(self, rows, axis=0):
+        """Return some rows, without a copy still."""
+        return SomeRows(self.X, self.rows[rows])
+
+    def share_missing(self):
+        """Return the share of the cells that are NaN."""
+        parts = gen_batches(len(self), max(1, PART_BYTES // (self.itemsize * self.shape[1])))
+        n_missing = sum(np.count_nonzero(np.isnan(self[rows])) for rows in parts)
+        return n_missing / math.prod(self.shape)
+
+
+def some_of(X, rows):
+    """Return some rows of an array, or of what looks like one, without a copy."""
+    return SomeRows(X, rows) if isinstance(X, np.ndarray) else X.take(rows)
+
 
 def share_out_totals(X):
     """Tell whether sparse rows are counts of which the totals say little, as of words or likes.
@@ -47,11 +86,12 @@ def share_out_totals(X):
 
 
 def has_gaps(X):
-    """Tell whether a cell of an array or of sparse rows is missing."""
+    """Tell whether a cell is missing, of an array or of what looks like one."""
     return share_missing(X) > 0
 
 
 def share_missing(X):
-    """Return the share of the cells of an array or of sparse rows that are missing."""
-    values = X.matrix.data if isinstance(X, DenseOnDemand) else X
-    return np.count_nonzero(np.isnan(values)) / math.prod(X.shape)
+    """Return the share of the cells that are missing, of an array or of what looks like one."""
+    if isinstance(X, np.ndarray):
+        return np.count_nonzero(np.isnan(X)) / X.size
+    return X.share_missing()

@@ -17,12 +17,12 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import _engine
+from ._arrays import DenseOnDemand
 from ._cells import CellsMixin
 from ._fitting import FittingMixin
 from ._networks import ACTIVATIONS
 from ._progress import CallbackSupportMixin
 from ._schema import Schema, is_frame
-from ._sparse import DenseOnDemand
 from ._table import Table
 from ._validation import (
     Choices,
@@ -34,7 +34,7 @@ from ._validation import (
     check_count,
     check_parameters,
     check_sample_weight,
-    unless_uniform,
+    with_weight,
 )
 from ._version import __version__
 from .likelihoods import LIKELIHOODS, Likelihood
@@ -160,7 +160,8 @@ class BaseAutoencoder(
         y : Ignored
             Present for API consistency.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows, in the loss, the scaling and the threshold.
+            Weights of the rows, in the loss, the scaling and the threshold. A row of weight
+            zero counts as if it were not there; at least two must have more.
 
         Returns
         -------
@@ -183,7 +184,7 @@ class BaseAutoencoder(
             if sample_weight is not None:
                 data["metadata"] = {"sample_weight": sample_weight}
             X = self._read(X, previous)
-            weights = unless_uniform(check_sample_weight(sample_weight, len(X)))
+            X, weights = with_weight(X, check_sample_weight(sample_weight, len(X)))
             self._fit(X, weights, table, module, data)
         return self
 
@@ -208,7 +209,9 @@ class BaseAutoencoder(
     def _validated(self, X):
         """Return rows as an array in the caller's units, float64 or float32."""
         check_is_fitted(self)
-        return self._checked(X, reset=False)
+        X = self._checked(X, reset=False)
+        self._check_support(X, self._blocks)
+        return X
 
     def _checked(self, X, reset, **options):
         """Return X as a float array in C order and in the byte order of the machine.
@@ -219,6 +222,8 @@ class BaseAutoencoder(
         options |= {"dtype": [np.float64, np.float32], "order": "C"}
         options |= {"ensure_all_finite": "allow-nan", "accept_sparse": "csr"}
         X = _engine.as_array(X)
+        if self._schema is not None and issparse(X):
+            self._schema.check_all_numbers()
         if self._schema is not None and not issparse(X):
             if is_frame(X):
                 validate_data(self, X, reset=reset, skip_check_array=True)
@@ -239,18 +244,17 @@ class BaseAutoencoder(
         """Apply a method of the module to validated rows, computing in their dtype."""
         module = _engine.in_dtype(X.dtype, self.module_, self._twin)
         result = _engine.run(module, verb, X, self._table.forward, self.device)
-        if np.isnan(result).any():
-            self._check_support(X, self._blocks)
+        if X.dtype == np.float32 and not np.isfinite(result).all():
+            # The square of a far value overflows.
+            lost = ~np.isfinite(result).reshape(len(X), -1).all(axis=1)
+            result[lost] = self._run(verb, X[lost].astype(np.float64))
         return result
 
     def _score(self, verb, X):
         """Return a log-density of validated rows in the units of the data."""
-        scores = self._run(verb, X)
-        lost = ~np.isfinite(scores)
-        if X.dtype == np.float32 and lost.any():
-            # The square of a far value overflows.
-            scores[lost] = self._run(verb, X[lost].astype(np.float64))
-        return scores + self._table.log_jacobian(X)
+        scores = self._run(verb, X) + self._table.log_jacobian(X)
+        # So far out that even float64 overflows: infinity less infinity.
+        return np.where(np.isnan(scores), -np.inf, scores)
 
     def transform(self, X):
         """Map rows to their codes.

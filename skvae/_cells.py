@@ -55,15 +55,17 @@ class CellsMixin:
         expected, curved = self._table.backward(self._run("impute", cells)), self._table.curved
         # The image of a mean is not the mean of images.
         for rows in gen_batches(len(cells), ROWS_TO_DRAW) if curved else ():
-            drawn = _engine.complete(module, cells[rows], self._table.forward, N_MEAN_DRAWS, 0)
+            drawn = _engine.complete(
+                module, cells[rows], self._table.forward, N_MEAN_DRAWS, 0, alike=True
+            )
             images = [self._table.backward(drawn[:, i])[:, curved] for i in range(N_MEAN_DRAWS)]
             expected[rows][:, curved] = np.mean(images, axis=0)  # a view of rows
         return expected
 
     def _filled(self, X, cells, filled):
         missing = np.isnan(cells)
-        given = self._as_given(np.where(missing, filled, cells), known=~missing)
-        return given if self._schema is None else self._schema.with_index_of(given, X)
+        filled = np.where(missing, filled, cells)
+        return filled if self._schema is None else self._schema.fill(X, filled, ~missing)
 
     def contributions(self, X):
         """Return what each cell adds to the score of its row.
@@ -86,7 +88,8 @@ class CellsMixin:
         check_is_fitted(self)
         cells = self._validated(X)[:]
         added = self._table.in_order(self._run("contributions", cells))
-        added = np.where(np.isnan(cells), 0, added) + self._table.log_slopes(cells)
+        added = np.where(np.isnan(cells), 0, added + self._table.log_slopes(cells))
+        added = np.where(np.isnan(added), -np.inf, added)  # as in `score_samples`
         if self._schema is None:
             return added
         return self._schema.with_index_of(self._schema.frame_of(added), X)

@@ -229,7 +229,8 @@ def fit(
         work = 1.5 * plan.batch_size * n_weights(model) * (1 + model.n_training_draws)
         where = resolve_device(device, work)
         read = _reader(X, forward, sample_weight, torch_dtype, where)
-        rows = _split(X, read, n_held_out, _generator(seeds[1]))
+        row_bytes = max(X[0].nbytes, torch_dtype.itemsize * model.columns.n_cells)
+        rows = _split(len(X), row_bytes, read, n_held_out, _generator(seeds[1]))
         on_cpu(lambda: _initialize(model, rows, start, _generator(seeds[0])))
     with _shielded(where), _threads(work):
         model = model.to(where)
@@ -309,17 +310,18 @@ def _finite(x: torch.Tensor) -> torch.Tensor:
 
 
 def _split(
-    X: NDArray,
+    n_rows: int,
+    row_bytes: int,
     read: Callable[[torch.Tensor], Part],
     n_held_out: int,
     generator: torch.Generator,
 ) -> Rows:
     """Hold rows out, and decide whether the others are kept in memory."""
-    order = shuffled(len(X), generator)
-    if X.nbytes > IN_MEMORY_BYTES:
-        is_held_out = torch.zeros(len(X), dtype=torch.bool, device="cpu")
+    order = shuffled(n_rows, generator)
+    if n_rows * row_bytes > IN_MEMORY_BYTES:
+        is_held_out = torch.zeros(n_rows, dtype=torch.bool, device="cpu")
         is_held_out[order[:n_held_out]] = True
-        return BlockRows(read, is_held_out, X[0].nbytes)
+        return BlockRows(read, is_held_out, row_bytes)
     return Rows(read(order[n_held_out:].sort()[0]), read(order[:n_held_out]))
 
 
@@ -434,9 +436,10 @@ def complete(
     forward: Callable[[NDArray], NDArray],
     n_draws: int,
     seed: int,
+    alike: bool = False,
 ) -> NDArray:
     """Draw completed rows in working units, shape (n_samples, n_draws, n_cells)."""
-    return run(module, "complete", X, forward, "cpu", n_draws, _generator(seed))
+    return run(module, "complete", X, forward, "cpu", n_draws, _generator(seed), alike)
 
 
 def draw_rows_given(

@@ -7,16 +7,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import _blocks, _defaults, _engine
+from ._arrays import has_gaps, share_missing, share_out_totals
 from ._defaults import resolved
 from ._outliers import threshold, without_outliers
 from ._progress import Epochs, Printer, with_callbacks
 from ._schema import gaussian
-from ._sparse import has_gaps, share_missing, share_out_totals
 from ._table import Table
 from ._training import Plan
+from ._validation import unless_uniform, with_weight
 
 # What a warm start cannot change.
-SHAPE = ("blocks", "masks", "n_components", "hidden_layer_sizes", "activation", "tied")
+SHAPE = ("blocks", "n_components", "hidden_layer_sizes", "activation", "tied")
 # Share of the epochs after which "robust" asks what looks like an outlier, before the model has
 # learned it.
 BRIEF = 0.05
@@ -25,6 +26,7 @@ BRIEF = 0.05
 class Job(NamedTuple):
     """What is known before training.
 
+    X, weights : the rows that train, and their weights, None if they are all the same.
     blocks : what the columns are.
     config : the arguments of the model class.
     seeds : of the first weights, of the order of rows, of noise, of the scaling, and of what is
@@ -32,6 +34,7 @@ class Job(NamedTuple):
     """
 
     X: Any
+    weights: Any
     blocks: list
     config: dict
     plan: Plan
@@ -74,23 +77,28 @@ class FittingMixin:
     @with_callbacks
     def _fit(self, X, weights, table, start, data):
         """Fit to validated rows, from the table and module of a previous fit if there is one."""
-        job = self._job(X, is_refit=start is not None)
+        is_refit = start is not None
+        job = self._job(X, weights, is_refit)
         self._check_warm_start(start, job.config)
-        trusted = self._trusted(job, weights) if self.robust else weights
-        table = table or self._fit_table(job, trusted)
+        self._check_support(X, job.blocks)
+        if self.robust:
+            job = self._job(*with_weight(X, self._trusted(job)), is_refit)
+        table = table or self._fit_table(job)
         epochs = Epochs(self, job.plan.max_iter, **data)
         printer = Printer(type(self).__name__, job.plan.max_iter) if self.verbose else None
 
         def report(history, frozen):
             if printer:
                 printer(history)
-            return epochs.end(lambda: self._attributes(frozen(), table, history), history.is_over)
+            return epochs.end(
+                lambda: self._attributes(job, frozen(), table, history), history.is_over
+            )
 
-        attributes = self._train(job, trusted, table, start, report=report)
-        self._set_offset(job, weights, trusted)
+        attributes = self._train(job, table, start, report=report)
+        self._read_off(job, X, weights)
         epochs.close(attributes)
 
-    def _job(self, X, is_refit):
+    def _job(self, X, weights, is_refit):
         """Return what is known before training."""
         blocks = self._blocks_of(X, is_refit)
         n_held_out = (
@@ -98,17 +106,19 @@ class FittingMixin:
         )
         n_train = len(X) - n_held_out
         config = self._model_config(X, blocks, n_train)
+        if is_refit:  # rows without gaps are no reason to start anew
+            config["masks"] |= self.module_.config["masks"]
         seeds = _engine.spawn_seeds(self._seed_of_draws(None), 5)
         plan = self._plan(n_train, blocks, share_missing(X))
-        return Job(X, blocks, config, plan, n_held_out, seeds)
+        return Job(X, unless_uniform(weights), blocks, config, plan, n_held_out, seeds)
 
-    def _train(self, job, weights, table, start=None, *, report):
+    def _train(self, job, table, start=None, *, report):
         """Set and return the attributes that a trained model brings."""
         module, history = _engine.fit(
             lambda: self._model_class(**job.config),
             job.X,
             table.forward,
-            weights,
+            job.weights,
             job.plan,
             n_held_out=job.n_held_out,
             dtype=self.dtype,
@@ -117,28 +127,27 @@ class FittingMixin:
             start=start,
             report=report,
         )
-        attributes = self._attributes(module, table, history)
-        vars(self).update(attributes, _blocks=[tuple(block) for block in job.blocks])
+        attributes = self._attributes(job, module, table, history)
+        vars(self).update(attributes)
         return attributes
 
-    def _trusted(self, job, weights):
+    def _trusted(self, job):
         """Return weights that are zero for rows which look like outliers."""
         plan = replace(job.plan, max_iter=max(2, int(BRIEF * job.plan.max_iter)))
         brief = job._replace(config=self._brief(job.config), plan=plan, n_held_out=0)
 
         def scores_of_fit(weights):
-            is_over = []
+            is_over, weighted = [], brief._replace(weights=weights)
             self._train(
-                brief,
-                weights,
-                self._fit_table(brief, weights),
+                weighted,
+                self._fit_table(weighted),
                 report=lambda history, _: is_over.append(history.is_over),
             )
             if not is_over[-1]:  # interrupted, when there is no model yet that could be kept
                 raise KeyboardInterrupt
             return self._score("score", job.X)
 
-        return without_outliers(scores_of_fit, weights, len(job.X), self.contamination)
+        return without_outliers(scores_of_fit, job.weights, len(job.X), self.contamination)
 
     def _model_config(self, X, blocks, n_train):
         """Return the arguments of the model class, "auto" resolved; `n_train` rows will train."""
@@ -156,14 +165,13 @@ class FittingMixin:
             **self._model_parameters(n_train, blocks),
         }
 
-    def _fit_table(self, job, weights):
-        """Check the support of the likelihoods; learn the scaling where they are continuous."""
-        self._check_support(job.X, job.blocks)
+    def _fit_table(self, job):
+        """Learn the scaling of the columns whose likelihoods are continuous."""
         return Table.fit(
             job.X,
             _blocks.layout(job.blocks),
             scaling=self.scaling,
-            sample_weight=weights,
+            sample_weight=job.weights,
             random_state=job.seeds[3],
         )
 
@@ -188,6 +196,12 @@ class FittingMixin:
     def _check_warm_start(self, start, config):
         if start is None:
             return
+        if config["masks"] and not start.config["masks"]:
+            raise ValueError(
+                "warm_start=True needs the model of the previous fit, which has seen no missing "
+                "cells (or unknown levels), but now there are some; use warm_start=False to start "
+                "anew."
+            )
         changed = [name for name in SHAPE if start.config.get(name) != config.get(name)]
         if changed:
             raise ValueError(
@@ -220,9 +234,10 @@ class FittingMixin:
             **self._training_parameters(n_samples, blocks),
         )
 
-    def _attributes(self, module, table, history):
+    def _attributes(self, job, module, table, history):
         """Return the fitted attributes that a model brings."""
         attributes = {
+            "_blocks": [tuple(block) for block in job.blocks],
             "module_": module,
             "_twin": _engine.twin(module),
             "_table": table,
@@ -237,17 +252,23 @@ class FittingMixin:
             attributes |= {"validation_scores_": scores, "best_validation_score_": best}
         return attributes
 
-    def _set_offset(self, job, weights, trusted):
-        """Set what is read from the scores of training rows: of a part where they are many."""
-        X, seed = job.X, job.seeds[4]
-        n_steps = self.n_iter_ * math.ceil((len(X) - job.n_held_out) / job.plan.batch_size)
-        n_weights = _engine.n_weights(self.module_)
-        n_passes = self.module_.n_passes
-        n_rows = _defaults.rows_for_offset(len(X), self.n_iter_, n_passes, n_weights)
-        if n_rows < len(X):
+    def _read_off(self, job, X, weights):
+        """Set what is read off the rows that trained, and the threshold for all of them.
+
+        Where rows are many, it is done on a part of them.
+        """
+        seed = job.seeds[4]
+        n_steps = self.n_iter_ * math.ceil((len(job.X) - job.n_held_out) / job.plan.batch_size)
+        n_weights, n_passes = _engine.n_weights(self.module_), self.module_.n_passes
+
+        def part(X, weights):
+            n_rows = _defaults.rows_for_offset(len(X), self.n_iter_, n_passes, n_weights)
+            if n_rows == len(X):
+                return X, weights
             rows = np.random.default_rng(seed).choice(len(X), n_rows, replace=False)
-            X = X.take(rows, axis=0)
-            weights, trusted = (None if w is None else w[rows] for w in (weights, trusted))
-        self._finish(X, trusted, n_steps, seed)
+            return X.take(rows, axis=0), None if weights is None else weights[rows]
+
+        self._finish(*part(job.X, job.weights), n_steps, seed)
+        X, weights = part(X, weights)
         weights = np.ones(len(X)) if weights is None else weights
         self.offset_ = float(threshold(self._score("score", X), weights, self.contamination))

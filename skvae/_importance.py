@@ -63,6 +63,21 @@ def effective(draws: Sequence[Draws]) -> Tensor:
 def chosen(draws: Sequence[Draws], n: int, generator: Generator) -> Tensor:
     """Draw codes of each row by their weights, (n_samples, n, n_components)."""
     weight = torch.cat([part.weight for part in draws])
+    return _taken(draws, torch.multinomial(weight.t(), n, True, generator=generator))
+
+
+def representative(draws: Sequence[Draws], n: int) -> Tensor:
+    """Return codes of each row in proportion to their weights, (n_samples, n, n_components).
+
+    Systematic resampling, from the middle of each n-th part: nothing is random.
+    """
+    share = torch.cat([part.weight for part in draws]).t().cumsum(1).contiguous()
+    middle = (torch.arange(n, dtype=share.dtype, device=share.device) + 0.5) / n
+    indices = torch.searchsorted(share, middle.expand(len(share), n).contiguous())
+    return _taken(draws, indices.clamp(max=share.shape[1] - 1))
+
+
+def _taken(draws: Sequence[Draws], indices: Tensor) -> Tensor:
+    """Return the codes with these indices, (n_samples, n)."""
     z = torch.cat([part.z.expand(*part.weight.shape, -1) for part in draws])
-    indices = torch.multinomial(weight.t(), n, True, generator=generator)
     return z.transpose(0, 1).gather(1, indices[..., None].expand(-1, -1, z.shape[-1]))

@@ -1,6 +1,7 @@
 """The density that an autoencoder fits to its codes, by a mixture or a user's estimator."""
 
 import copy
+from inspect import signature
 
 import numpy as np
 from sklearn import config_context
@@ -33,8 +34,11 @@ def fit(density, Z, sample_weight, seed):
 
 def draw(density, n_samples, seed):
     """Draw codes, in random order."""
+    density, seeds = _seeded(copy.copy(density), seed), {}
+    if "random_state" in signature(density.sample).parameters:  # as a kernel density has it
+        seeds = {"random_state": seed % 2**32}
     with config_context(array_api_dispatch=False):
-        drawn = _seeded(copy.copy(density), seed).sample(n_samples)
+        drawn = density.sample(n_samples, **seeds)
     codes = drawn[0] if isinstance(drawn, tuple) else drawn
     return np.random.RandomState(seed % 2**32).permutation(np.asarray(codes, dtype=np.float64))
 

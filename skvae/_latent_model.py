@@ -201,6 +201,16 @@ class LatentModel(nn.Module):
         """Draw rows from p(x | z), the noise of the likelihood included."""
         return self.columns.sample(self.decoder(z), self.shared, generator)
 
+    def draw_alike(self, z: Tensor, generator: Generator) -> Tensor:
+        """Draw rows as `draw`, for draws z of each of some rows, with the same noise for all.
+
+        So what is made of a row does not depend on its neighbours.
+        """
+        seed, rows = generator.initial_seed(), self.decoder(z)
+        sample = self.columns.sample
+        drawn = [sample(out, self.shared, generator.manual_seed(seed)) for out in rows]
+        return torch.stack(drawn) if drawn else self.draw(z, generator)
+
     def bind(self) -> None:
         """Prepare for `ascend`: parameters and gradients must stay where they are from now on."""
         self.encoder.bind()
@@ -255,8 +265,13 @@ class LatentModel(nn.Module):
         """Return E[x | what is known of it]; known cells may differ from x."""
         raise NotImplementedError
 
-    def complete(self, x: Tensor, n_draws: int, generator: Generator) -> Tensor:
-        """Draw rows given what is known of each, (n_samples, n_draws, n_cells); as `impute`."""
+    def complete(
+        self, x: Tensor, n_draws: int, generator: Generator, alike: bool = False
+    ) -> Tensor:
+        """Draw rows given what is known of each, (n_samples, n_draws, n_cells); as `impute`.
+
+        Draws of different rows are independent, or made `alike`, of the same noise.
+        """
         raise NotImplementedError
 
     def draw_given(self, x: Tensor, codes: Tensor, n_draws: int, generator: Generator) -> Tensor:

@@ -13,7 +13,15 @@ from torch import Generator, Tensor
 
 from ._bounds import ImportanceWeighted, OneDraw, gaussian_kl, split_posterior, weighted
 from ._columns import BlockSpec
-from ._importance import Draws, chosen, effective, expected, log_ratio, quasi_normal
+from ._importance import (
+    Draws,
+    chosen,
+    effective,
+    expected,
+    log_ratio,
+    quasi_normal,
+    representative,
+)
 from ._latent_model import TINY, LatentModel, Moment, Seen
 from ._networks import MLP
 from ._principal import deviations
@@ -191,9 +199,11 @@ class Autoencoder(LatentModel):
                 z = self.encode(torch.where(missing, self.decode(z), x))
         return z
 
-    def complete(self, x: Tensor, n_draws: int, generator: Generator) -> Tensor:
+    def complete(
+        self, x: Tensor, n_draws: int, generator: Generator, alike: bool = False
+    ) -> Tensor:
         z = self._code_of_gaps(x)[:, None].expand(-1, n_draws, -1)
-        return self.draw(z, generator)
+        return self.draw_alike(z, generator) if alike else self.draw(z, generator)
 
 
 class VAE(LatentModel):
@@ -334,10 +344,13 @@ class VAE(LatentModel):
             log_prob = self.log_prob(seen, out)
             log_weight = log_prob.sum(-1, dtype=torch.float64) + ratio
             parts.append((z, out, log_prob, log_weight))
-        log_norm = torch.cat([log_weight for *_, log_weight in parts]).logsumexp(0)
+        # So far out that all densities underflow, no draw is better than another.
+        log_weights = torch.cat([log_weight for *_, log_weight in parts])
+        is_lost = ~torch.isfinite(log_weights.logsumexp(0))
+        weights = log_weights.masked_fill(is_lost, 0).softmax(0).split([len(p[0]) for p in parts])
         return [
-            Draws(z, out, log_prob, (log_weight - log_norm).exp())
-            for z, out, log_prob, log_weight in parts
+            Draws(z, out, log_prob, weight)
+            for (z, out, log_prob, _), weight in zip(parts, weights, strict=True)
         ]
 
     def _filled(self, x: Tensor, fill: Callable[[Sequence[Draws]], Tensor]) -> Tensor:
@@ -354,8 +367,12 @@ class VAE(LatentModel):
 
         return self._filled(x, mean)
 
-    def complete(self, x: Tensor, n_draws: int, generator: Generator) -> Tensor:
+    def complete(
+        self, x: Tensor, n_draws: int, generator: Generator, alike: bool = False
+    ) -> Tensor:
         def drawn(draws: Sequence[Draws]) -> Tensor:
+            if alike:
+                return self.draw_alike(representative(draws, n_draws), generator)
             return self.draw(chosen(draws, n_draws, generator), generator)
 
         return self._filled(x, drawn)

@@ -53,6 +53,11 @@ class Schema:
         """Return the cells of a frame, or of an array of numbers, (n_samples, n_features_in)."""
         if is_frame(X):
             frame = nw.from_native(X, eager_only=True)
+            if frame.columns != self.names:  # (scikit-learn has compared names that are strings)
+                ours, theirs = (", ".join(map(str, c)) for c in (self.names, frame.columns))
+                raise ValueError(
+                    f"X must have the columns of fit, in their order: {ours}. Got: {theirs}."
+                )
             values = [frame.get_column(name) for name in frame.columns]
         else:
             X = np.asarray(X, dtype=self.dtype)
@@ -71,8 +76,37 @@ class Schema:
         cells = np.asarray(cells, dtype=np.float64)
         known = np.zeros(cells.shape, dtype=bool) if known is None else known
         parts = zip(self.columns, cells.T, known.T, strict=True)
-        columns = [column.decode(values, keep) for column, values, keep in parts]
+        return self._joined([column.decode(values, keep) for column, values, keep in parts])
+
+    def fill(self, X, cells, known):
+        """Return the frame X with these cells where they are not known.
+
+        Of an array, or of a frame of another library than that of fit, it is a frame as of fit.
+        """
+        if not is_frame(X):
+            return self.decode(cells, known)
+        frame = nw.from_native(X, eager_only=True)
+        of_fit = nw.from_native(self.columns[0].examples, series_only=True).implementation
+        if frame.implementation != of_fit:
+            return self.decode(cells, known)
+        columns = [
+            nw.maybe_reset_index(frame.get_column(column.name))
+            if keep.all()
+            else column.decode(np.asarray(values, dtype=np.float64), keep)
+            for column, values, keep in zip(self.columns, cells.T, known.T, strict=True)
+        ]
+        return self.with_index_of(self._joined(columns), X)
+
+    def _joined(self, columns):
         return nw.to_native(nw.from_dict(dict(zip(self.names, columns, strict=True))))
+
+    def check_all_numbers(self):
+        """Raise if the cells of a column are levels, which a sparse matrix cannot have."""
+        for column in self.columns:
+            if column.levels is not None:
+                raise ValueError(
+                    f"Column {column.name!r} had categories in fit: X must be a data frame."
+                )
 
     @staticmethod
     def with_index_of(frame, X):
@@ -97,6 +131,7 @@ class Schema:
         if name not in self.names:
             raise ValueError(f"There is no column {name!r}; X has {self.names}.")
         j = self.names.index(name)
+        value = value.item() if isinstance(value, np.generic) else value
         levels = self.columns[j].levels
         if levels is None:
             if self.columns[j].integer and isinstance(value, Real) and value % 1:
@@ -321,10 +356,15 @@ def _indices_of_labels(values, levels, name):
     """Return the index of each label, NaN where it is missing or no level."""
     if isinstance(values, np.ndarray):
         raise ValueError(f"Column {name!r} had categories in fit: X must be a data frame.")
-    _is_numeric(values)  # raises if the cells are lists or dates
+    are_numbers = _is_numeric(values)  # raises if the cells are lists or dates
     index = {level: i for i, level in enumerate(levels) if level is not None}
     labels = values.to_list()
-    return np.fromiter(map(index.get, labels, repeat(np.nan)), np.float64, len(labels))
+    cells = np.fromiter(map(index.get, labels, repeat(np.nan)), np.float64, len(labels))
+    if are_numbers and np.isnan(cells).all() and not np.isnan(_numbers(values, name)).all():
+        raise ValueError(
+            f"Column {name!r} of X had labels in fit, now it has numbers; turn them into strings."
+        )
+    return cells
 
 
 def _indices_of_numbers(numbers, levels):
@@ -369,11 +409,23 @@ def _examples(series, cells, levels):
 def _series_of_numbers(cells, missing, examples):
     """Return numbers in the dtype of the examples, the first of which is missing."""
     numbers = np.where(missing, 0, cells)
-    series = _cast_like(_new_series(numbers, examples), examples)
+    series = _new_series(numbers, examples)
+    if _holds(examples.dtype, numbers):
+        series = _cast_like(series, examples)
     if not missing.any():
         return series
     blank = _take(examples, np.zeros(len(cells), dtype=np.intp))
     return series.zip_with(_new_series(~missing, examples), blank)
+
+
+def _holds(dtype, numbers):
+    """Return whether a dtype of integers has these numbers; any other is taken to have them."""
+    if not dtype.is_integer():
+        return True
+    ends = np.iinfo(str(dtype).lower())
+    return bool(
+        ((numbers == np.rint(numbers)) & (numbers >= ends.min) & (numbers <= ends.max)).all()
+    )
 
 
 def _take(series, rows):

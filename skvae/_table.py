@@ -6,9 +6,9 @@ import numpy as np
 from scipy.special import ndtri
 from sklearn.utils import gen_batches
 
+from ._arrays import has_gaps
 from ._marginal import Marginal, along, slope
 from ._scaling import PART_BYTES, learn_scaling, rows_in, some_rows
-from ._sparse import has_gaps
 
 
 class Layout(NamedTuple):

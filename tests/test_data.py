@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import scipy.sparse
 import torch
 from helpers import ESTIMATORS, make_rows, quick
 
@@ -295,6 +296,79 @@ def test_the_share_of_outliers_is_the_contamination(Estimator, contamination):
     scores = model.score_samples(X)
     np.testing.assert_array_equal(model.decision_function(X), scores - model.offset_)
     assert model.offset_ not in scores
+
+
+@pytest.mark.parametrize("method", [*TAKING_ROWS, "impute", "contributions"])
+@pytest.mark.parametrize(
+    ("likelihood", "value"),
+    [("auto", -50), ("auto", 2), ("poisson", -1), ("poisson", 2.5), ("multinomial", -3.5)],
+)
+def test_what_fit_would_refuse_is_refused_by_every_method(Estimator, method, likelihood, value):
+    X = (make_rows(60, 4) > 0).astype(float)
+    model = quick(Estimator, likelihood=likelihood, max_iter=1).fit(X)
+    odd = X[:3].copy()
+    odd[1, 2] = value
+    with pytest.raises(ValueError, match=f"needs .*, got {value}"):
+        getattr(model, method)(odd)
+    with pytest.raises(ValueError, match=f"needs .*, got {value}"):
+        model.set_params(warm_start=True).fit(odd)
+
+
+def test_columns_that_are_constant_but_for_rounding_are_constant(Estimator):
+    a = np.random.default_rng(0).random(200)
+    spike = np.where(a < 0.7, 1 / 3, np.nextafter(1 / 3, 1))
+    X = np.column_stack([a, spike, a * 3 / (a * 7)])
+    model = quick(Estimator).fit(X)
+    moved = X + np.array([0, 1e-6, 1e-6])
+    np.testing.assert_allclose(model.score_samples(moved), model.score_samples(X), atol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_the_wildest_cell_is_found(Estimator, dtype):
+    X = make_rows(100, 4).astype(dtype)
+    X[::7, 1] = np.nan
+    model = quick(Estimator).fit(X)
+    wild = np.array([[1e20, np.nan, 0, 0], [1e20, 0, 0, 0]], dtype)
+    np.testing.assert_array_equal(model.contributions(wild).argmin(axis=1), 0)
+    assert np.isfinite(model.impute(wild)).all()
+    for table in model.impute(np.vstack([X, wild]), n_draws=2):
+        assert np.isfinite(table).all()
+
+
+def test_what_is_too_far_for_any_float_is_an_outlier(Estimator):
+    X = make_rows(100, 3)
+    frame = pd.DataFrame(X, columns=list("abc")).assign(label=np.where(X[:, 0] > 0, "u", "v"))
+    model = quick(Estimator).fit(frame)
+    far = frame.head(2).assign(a=[1e308, frame.a[1]])
+    assert model.score_samples(far)[0] < -1e20
+    np.testing.assert_allclose(model.score_samples(far)[1:], model.score_samples(frame[1:2]))
+    assert model.predict(far)[0] == -1
+    assert not np.isnan(model.contributions(far)).any(axis=None)
+
+
+@pytest.mark.parametrize("as_rows", [np.asarray, scipy.sparse.csr_array])
+def test_a_row_of_weight_zero_is_as_if_it_were_not_there(Estimator, as_rows):
+    X = make_rows(300, 4)
+    weights = np.random.default_rng(0).integers(0, 3, 300).astype(float)
+    weights[:200] = 0
+    known, rows = weights > 0, as_rows(X)
+    among_all = quick(Estimator, max_iter=30).fit(rows, sample_weight=weights)
+    alone = quick(Estimator, max_iter=30).fit(rows[known], sample_weight=weights[known])
+    np.testing.assert_array_equal(among_all.score_samples(X), alone.score_samples(X))
+    assert among_all.offset_ == alone.offset_
+    assert len(set(among_all.validation_scores_)) > 1
+
+
+def test_one_row_with_a_weight_cannot_be_learned_from(Estimator, X):
+    with pytest.raises(ValueError, match="two rows"):
+        quick(Estimator).fit(X, sample_weight=np.eye(len(X))[0])
+
+
+def test_few_rows_with_a_weight_among_very_many(Estimator):
+    weights = np.zeros(20_000)
+    weights[:20] = np.arange(20)
+    model = quick(Estimator, max_iter=1).fit(make_rows(20_000, 3), sample_weight=weights)
+    assert np.isfinite(model.offset_)
 
 
 def test_the_score_is_the_weighted_mean(Estimator, X):

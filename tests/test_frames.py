@@ -5,6 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
+import scipy.sparse
 from helpers import quick
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer, make_column_selector
@@ -339,6 +340,35 @@ def test_other_columns_are_refused_by_name(Estimator, frame, method):
         call(renamed)
     with pytest.raises(ValueError, match=r"yet now missing:\n- city"):
         call(frame[[name for name in frame.columns if name != "city"]])
+
+
+def test_columns_without_strings_as_names_are_refused_in_another_order(Estimator):
+    frame = pandas_table()[["income", "age", "city"]].set_axis([0, 1, 2], axis=1)
+    model = quick(Estimator).fit(frame)
+    with pytest.raises(ValueError, match=r"in their order: 0, 1, 2\. Got: 1, 0, 2\."):
+        model.impute(frame[[1, 0, 2]])
+
+
+def test_labels_that_have_become_numbers_are_refused(Estimator):
+    frame = pandas_table()[["income"]].assign(zip=["101", "102", "103"] * 40)
+    model = quick(Estimator).fit(frame)
+    with pytest.raises(ValueError, match=r"'zip' .* had labels in fit, now it has numbers"):
+        model.score_samples(frame.astype({"zip": int}))
+    missing = [model.score_samples(frame.assign(zip=gap)) for gap in (None, np.nan)]
+    np.testing.assert_array_equal(*missing)
+
+
+def test_a_sparse_matrix_is_no_frame_of_labels(Estimator, frame):
+    model = quick(Estimator).fit(frame)
+    with pytest.raises(ValueError, match="X must be a data frame"):
+        model.score_samples(scipy.sparse.csr_array((3, frame.shape[1])))
+
+
+def test_a_flag_of_numpy_is_a_condition(Estimator):
+    frame = pandas_table()
+    model = quick(Estimator).fit(frame)
+    drawn = [model.sample(5, 0, conditions={"member": value}) for value in (True, np.True_)]
+    pd.testing.assert_frame_equal(*drawn)
 
 
 def test_the_index_of_rows_does_not_matter(Estimator):

@@ -272,6 +272,40 @@ def test_a_known_integer_outside_the_range_seen_is_untouched(Estimator):
     assert (filled["count"] == 500).all()
 
 
+def test_known_cells_that_the_dtype_of_fit_cannot_hold_are_untouched(Estimator):
+    rng = np.random.default_rng(0)
+    large = 2**53 + 1 + 2 * np.arange(100)
+    frame = pd.DataFrame(
+        {
+            "byte": rng.integers(0, 200, 100).astype(np.uint8),
+            "whole": rng.integers(0, 9, 100),
+            "large": large,
+            "text": rng.choice(["a", "b"], 100),
+        }
+    )
+    model = quick(Estimator).fit(frame)
+    columns = {"byte": [300, None], "whole": [2.5, None], "large": large[:2], "text": ["b", None]}
+    given = pd.DataFrame(columns, index=[7, 3])
+    filled = model.impute(given)
+    pd.testing.assert_frame_equal(filled[:1], given[:1])
+    assert not filled.isna().any(axis=None)
+    pd.testing.assert_series_equal(filled.large, given.large)
+    in_polars = quick(Estimator).fit(pl.from_pandas(frame)).impute(pl.from_pandas(given))
+    assert in_polars.rows() == [tuple(row) for row in filled.itertuples(index=False)]
+
+
+@pytest.mark.parametrize("settings", [{}, {"scaling": "quantile"}])
+def test_what_is_filled_in_does_not_depend_on_other_rows(Estimator, settings):
+    frame = mixed_table()[["x", "y", "city"]]
+    holed, _ = frame_with_gaps(frame)
+    model = quick(Estimator, max_iter=30, **settings).fit(frame)
+    filled = model.impute(holed)
+    for row in (0, 7, 119):
+        alone = model.impute(holed.iloc[[row] * 3])
+        expected = filled.iloc[[row] * 3]
+        pd.testing.assert_frame_equal(alone, expected, check_exact=False, rtol=1e-6)
+
+
 def test_rows_without_gaps_come_back_as_they_were(Estimator, X):
     frame = mixed_table()
     pd.testing.assert_frame_equal(quick(Estimator).fit(frame).impute(frame), frame)

@@ -78,7 +78,7 @@ def test_a_fit_from_blocks_is_as_good_as_one_from_memory(Estimator, monkeypatch,
 def test_weights_stay_with_their_rows_in_blocks(Estimator, monkeypatch):
     monkeypatch.setattr(_engine, "IN_MEMORY_BYTES", 0)
     X = np.vstack([make_rows(300, 3), 50 + make_rows(300, 3, seed=1)])
-    weights = np.repeat([1.0, 0.0], 300)
+    weights = np.repeat([1.0, 1e-4], 300)
     model = quick(Estimator, max_iter=20).fit(X, sample_weight=weights)
     assert model.score(X[:300]) > model.score(X[300:]) + 5
 
@@ -94,3 +94,19 @@ def test_many_rows_without_weight_in_front_do_no_harm(Estimator):
     weights = np.repeat([0.0, 1.0], [4000, 400])
     model = quick(Estimator, max_iter=2).fit(X, sample_weight=weights)
     assert np.isfinite(model.score_samples(X)).all()
+
+
+def test_what_is_wide_in_working_units_is_read_in_blocks(Estimator, monkeypatch):
+    pd = pytest.importorskip("pandas")
+    made = []
+
+    class Blocks(_rows.BlockRows):
+        def __init__(self, *args):
+            made.append(self)
+            super().__init__(*args)
+
+    monkeypatch.setattr(_engine, "BlockRows", Blocks)
+    monkeypatch.setattr(_engine, "IN_MEMORY_BYTES", 100_000)
+    frame = pd.DataFrame({"key": [f"k{i}" for i in range(300)], "x": make_rows(300, 1)[:, 0]})
+    quick(Estimator, max_iter=1).fit(frame)
+    assert len(made) == 1

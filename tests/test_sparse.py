@@ -7,7 +7,7 @@ from helpers import quick
 from sklearn.preprocessing import OneHotEncoder
 
 from skvae import VAETransformer, _engine
-from skvae._sparse import DenseOnDemand
+from skvae._arrays import DenseOnDemand
 from skvae.likelihoods import Multinomial
 
 

@@ -306,6 +306,17 @@ def test_a_warm_start_may_change_what_is_no_shape_of_the_network(X, name, value)
     assert np.isfinite(model.fit(X).score_samples(X)).all()
 
 
+def test_a_warm_start_takes_rows_without_gaps_and_says_if_there_may_be_none(Estimator, X):
+    holed = X.copy()
+    holed[::5, 1] = np.nan
+    model = quick(Estimator, warm_start=True).fit(holed)
+    before = model.score(X)
+    assert model.fit(X).score(X) > before
+    assert np.isfinite(model.impute(holed)).all()
+    with pytest.raises(ValueError, match="has seen no missing cells"):
+        quick(Estimator, warm_start=True).fit(X).fit(holed)
+
+
 def test_auto_is_quick_on_a_small_table(Estimator):
     X = make_rows(100, 5)
     start = time.process_time()
