@@ -23,7 +23,7 @@ sizes = [2, 4, 8]
 # %%
 # The autoencoder never sees the labels. With `noise`, it learns to map a row with noise to the row
 # without (a denoising autoencoder), so its codes depend on the digit as a whole. The fewer the
-# numbers, the more it helps that they need not be linear; with many, PCA is as good, and faster.
+# numbers, the more it helps that they need not be linear.
 
 
 def accuracy(transformer):

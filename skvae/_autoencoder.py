@@ -46,32 +46,33 @@ class AutoencoderTransformer(BaseAutoencoder):
         "sigmoid" or "identity". "auto" is "silu".
     likelihood : str, Likelihood class or dict, default="auto"
         The distribution p(x | z). "auto" goes by the dtypes of a data frame: columns of floats and
-        integers are "gaussian", booleans and columns of two levels "bernoulli", strings,
-        categories and enums "categorical"; numbers that are 0 and 1, in a frame or in all of an
-        array, are "bernoulli" too; sparse counts of which the totals of rows vary more than by
-        chance, as of words or likes, are "multinomial". A name holds for all columns: "gaussian"
-        (with a noise scale for each, at least that of rounding to the values that it takes),
-        "student_t" (the same, some cells are wild), "heteroscedastic_gaussian" and
-        "heteroscedastic_student_t" (noise that differs from row to row), "bernoulli" (values in
-        [0, 1]), "poisson" and "negative_binomial" (counts), "multinomial" (a row is counts over
-        the columns). So does a subclass of :class:`skvae.likelihoods.Likelihood`. A dict
-        {columns: likelihood} overrides "auto" for columns of a data frame, where "categorical"
-        may be chosen, too; columns are a name, a tuple of names, or a function that takes the
-        frame and returns names, as :func:`~sklearn.compose.make_column_selector` makes.
+        integers are "gaussian", booleans, strings, categories and enums of two levels "bernoulli",
+        those of more "categorical"; numbers that are 0 and 1, in a frame or in all of an array,
+        are "bernoulli" too; sparse counts of which the totals of rows vary more than by chance, as
+        of words or likes, are "multinomial". A name holds for all columns: "gaussian" (with a
+        noise scale for each, at least that of rounding to the values that it takes), "student_t"
+        (the same, some cells are wild), "heteroscedastic_gaussian" and "heteroscedastic_student_t"
+        (noise that differs from row to row), "ordinal" (by their quantiles; whole, rounded and
+        repeated numbers as such), "bernoulli" (values in [0, 1]), "poisson" and
+        "negative_binomial" (counts), "multinomial" (a row is counts over the columns). So does a
+        subclass of :class:`skvae.likelihoods.Likelihood`. A dict {columns: likelihood} overrides
+        "auto" for columns of a data frame, where "categorical" may be chosen, too; columns are a
+        name, a tuple of names, or a function that takes the frame and returns names, as
+        :func:`~sklearn.compose.make_column_selector` makes.
     scaling : {"auto", "standard", "common", "quantile", None}, default="auto"
         How columns of a continuous likelihood (the Gaussians, Student's t) are scaled inside the
         model: "standard" to zero mean and unit variance (one of which a single value fills more
         than half the rows: to unit spread of the others); "common" to zero mean, with one scale
         for all, so that errors count as they do in X; "quantile" by their quantiles to a normal
         distribution (a piecewise linear map); None not at all. "auto" is "common" where columns
-        take the same values over like ranges, as pixels and marks do, else "standard". Flags,
-        counts and levels are taken as they are. The log-Jacobian of the map is part of the score,
-        so scores are in the units of X.
+        take the same values over like ranges, as pixels and school marks do, else "standard".
+        Flags, counts and levels are taken as they are, "ordinal" columns go by their quantiles.
+        The log-Jacobian of the map is part of the score, so scores are in the units of X.
     noise : float or "auto", default="auto"
-        Standard deviation, in working units, of normal noise added to the encoder's input in
-        training (denoising autoencoder), so that it does not learn rows by heart. "auto" goes by
-        the column: 0.4 times the error of a PCA with `n_components`; 0 where some columns are
-        flags, counts or levels, where training rows have missing cells, with `tied`, without
+        Standard deviation, in units of the scaled columns, of normal noise added to the encoder's
+        input in training (denoising autoencoder), so that it does not learn rows by heart. "auto"
+        goes by the column: 0.4 times the error of a PCA with `n_components`; 0 where some columns
+        are flags, counts or levels, where training rows have missing cells, with `tied`, without
         hidden layers, and where `max_iter` is at most 10.
     tied : bool, default=False
         Whether the decoder's weights are the encoder's, transposed. Not where training rows have
@@ -136,7 +137,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         Epochs run.
     loss_curve_ : list of float
         Mean loss of the training rows (256 of them, where they are more) at the end of each
-        epoch, in nats a row, in working units.
+        epoch, in nats a row, in units of the scaled columns.
     validation_scores_ : list of float or None
         Minus the mean loss of the held-out rows, by epoch; None if none were held out.
     best_validation_score_ : float or None
@@ -288,7 +289,7 @@ class AutoencoderTransformer(BaseAutoencoder):
 
         Parameters
         ----------
-        X : {array-like, data frame} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, data frame} of shape (n_samples, n_features)
             Rows.
 
         Returns

@@ -155,8 +155,9 @@ class BaseAutoencoder(
 
         Parameters
         ----------
-        X : {array-like, data frame} of shape (n_samples, n_features)
-            Training rows, all numeric. They are not changed.
+        X : {array-like, sparse matrix, data frame} of shape (n_samples, n_features)
+            Training rows: numbers, or a frame whose columns may be numbers, flags, strings and
+            categories; cells may be missing. They are not changed.
         y : Ignored
             Present for API consistency.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -261,13 +262,14 @@ class BaseAutoencoder(
 
         Parameters
         ----------
-        X : {array-like, data frame} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, data frame} of shape (n_samples, n_features)
             Rows.
 
         Returns
         -------
         Z : ndarray of shape (n_samples, n_components)
-            E[z | x], without noise, in the dtype of X (float32 or float64).
+            f(x) for the autoencoder, the mean of q(z | x) for the VAE; without noise, in the dtype
+            of X (float32 or float64).
         """
         return self._run("encode", self._validated(X))
 
@@ -281,9 +283,10 @@ class BaseAutoencoder(
 
         Returns
         -------
-        X_original : ndarray of shape (n_samples, n_features)
-            E[x | z] (under scaling="quantile": its image in the units of the data), without
-            noise, in the dtype of the codes.
+        X_original : {ndarray, data frame} of shape (n_samples, n_features)
+            E[x | z] (in "ordinal" columns and under scaling="quantile": its image in the units of
+            the data), without noise; an array in the dtype of the codes, or a frame if `fit` was
+            given one.
         """
         check_is_fitted(self)
         X = check_array(_engine.as_array(X), dtype=[np.float64, np.float32])
@@ -301,7 +304,7 @@ class BaseAutoencoder(
 
         Parameters
         ----------
-        X : {array-like, data frame} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, data frame} of shape (n_samples, n_features)
             Rows.
         y : Ignored
             Present for API consistency.
@@ -321,7 +324,7 @@ class BaseAutoencoder(
 
         Parameters
         ----------
-        X : {array-like, data frame} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, data frame} of shape (n_samples, n_features)
             Rows.
 
         Returns
@@ -336,7 +339,7 @@ class BaseAutoencoder(
 
         Parameters
         ----------
-        X : {array-like, data frame} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, data frame} of shape (n_samples, n_features)
             Rows.
 
         Returns
@@ -358,9 +361,10 @@ class BaseAutoencoder(
             same rows in each call.
         conditions : dict or None, default=None
             Cells that are given, {column: value}, columns by name (of an array, by index). Then
-            codes are drawn from the prior, drawn again with weights p(given cells | z), and the
-            other cells from p(x | z): for many prior codes this is p(x | given cells). Conditions
-            that hardly occur leave few codes with weight, and so rows that resemble one another.
+            codes are drawn from the prior (of an autoencoder, from `latent_density_`), drawn again
+            with weights p(given cells | z), and the other cells from p(x | z): for many prior
+            codes this is p(x | given cells). Conditions that hardly occur leave few codes with
+            weight, and so rows that resemble one another.
 
         Returns
         -------

@@ -23,7 +23,7 @@ class CellsMixin:
 
         Parameters
         ----------
-        X : {array-like, data frame} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, data frame} of shape (n_samples, n_features)
             Rows with gaps: NaN, None or NA. A level that `fit` has not seen is a gap.
         n_draws : int or None, default=None
             None fills in means. A number draws that many completed tables, for multiple
@@ -72,7 +72,7 @@ class CellsMixin:
 
         Parameters
         ----------
-        X : {array-like, data frame} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, data frame} of shape (n_samples, n_features)
             Rows.
 
         Returns

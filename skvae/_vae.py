@@ -56,8 +56,8 @@ class VAETransformer(BaseAutoencoder):
         The non-linearity between layers: "relu", "leaky_relu", "elu", "silu", "gelu", "tanh",
         "sigmoid" or "identity". "auto" is "tanh", and "silu" where no column has real values.
     likelihood : str, Likelihood class or dict, default="auto"
-        The distribution p(x | z). "auto" goes by the dtypes of a data frame: booleans and columns
-        of two levels are "bernoulli", strings, categories and enums "categorical", floats and
+        The distribution p(x | z). "auto" goes by the dtypes of a data frame: booleans, strings,
+        categories and enums of two levels are "bernoulli", those of more "categorical", floats and
         integers beside any of these "ordinal"; numbers that are 0 and 1, in a frame or in all of
         an array, are "bernoulli" too; sparse counts of which the totals of rows vary more than by
         chance, as of words or likes, are "multinomial"; other numbers, in arrays and in frames of
@@ -79,10 +79,10 @@ class VAETransformer(BaseAutoencoder):
         model: "standard" to zero mean and unit variance (one of which a single value fills more
         than half the rows: to unit spread of the others); "common" to zero mean, with one scale
         for all; "quantile" by their quantiles to a normal distribution (a piecewise linear map);
-        None not at all. "auto" is "common" where columns take the same values over like ranges,
-        as pixels and marks do, else "standard". Flags, counts and levels are taken as they are,
-        and "ordinal" columns always go by their quantiles. The log-Jacobian of the map is part of
-        the density, so scores are in the units of X.
+        None not at all. "auto" is "common" where columns take the same values over like ranges, as
+        pixels and school marks do, else "standard". Flags, counts and levels are taken as they
+        are, and "ordinal" columns always go by their quantiles. The log-Jacobian of the map is
+        part of the density, so scores are in the units of X.
     beta : float or "auto", default="auto"
         Weight of the KL term in the training loss, and nowhere else. "auto" is 1, and 0.5 where
         the likelihood is "multinomial" alone: that ranks better, as which films a user may like.
@@ -158,7 +158,7 @@ class VAETransformer(BaseAutoencoder):
         Epochs run.
     loss_curve_ : list of float
         Mean loss of the training rows (256 of them, where they are more) at the end of each
-        epoch, in nats a row, in working units.
+        epoch, in nats a row, in units of the scaled columns.
     validation_scores_ : list of float or None
         Minus the mean loss of the held-out rows, by epoch; None if none were held out.
     best_validation_score_ : float or None
@@ -337,7 +337,7 @@ class VAETransformer(BaseAutoencoder):
 
         Parameters
         ----------
-        X : {array-like, data frame} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, data frame} of shape (n_samples, n_features)
             Rows.
 
         Returns
@@ -352,7 +352,7 @@ class VAETransformer(BaseAutoencoder):
 
         Parameters
         ----------
-        X : {array-like, data frame} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, data frame} of shape (n_samples, n_features)
             Rows.
 
         Returns

@@ -1,11 +1,14 @@
-"""Every example runs, headless, in a process of its own."""
+"""Every example runs, headless, in a process of its own; the reference shows all there is."""
 
+import inspect
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from helpers import ESTIMATORS
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -25,3 +28,16 @@ def test_example_runs_headless_and_without_warnings(name, tmp_path):
     assert done.stdout
     if name == "plot_digits.py":
         assert (tmp_path / "picture.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+def test_the_reference_shows_every_method(Estimator):
+    template = EXAMPLES.parent / "docs" / "_templates" / "autosummary" / "class.rst"
+    ours = {
+        name
+        for cls in Estimator.__mro__
+        if cls.__module__.startswith("skvae.")
+        for name, value in vars(cls).items()
+        if inspect.isfunction(value) and not name.startswith("_")
+    }
+    assert ours <= set(re.findall(r"\w+", template.read_text()))
