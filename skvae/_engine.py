@@ -249,7 +249,7 @@ def _initialize(
     some = _to_cpu(rows.some(n_rows))
     mean = _mean(some)
     model.initialize(generator, mean)
-    model.note_rounding(_in_order(some.x))
+    model.note_rounding(_in_order(some.x[:: 1 + len(some.x) // MANY_ROWS]))
     if start is not None:
         model.start_from(start)
     elif by_pca:

@@ -308,9 +308,9 @@ class LatentModel(nn.Module):
             return
         n = out.shape[-2]
         for cells, i, statistic in self.columns.statistics(seen.cells, out, self.shared):
-            shared = self.shared[i, cells]  # a view
+            shared = self.shared[i : i + 1, cells]  # a view
             if weight is None and seen.observed is None:
-                shared.addmv_(statistic.t(), self.decoder.ones(n), beta=1 - rate, alpha=rate / n)
+                shared.addmm_(self.decoder.ones(n), statistic, beta=1 - rate, alpha=rate / n)
             else:  # a batch counts by its weight, that of a usual row being one
                 known = (
                     statistic.new_ones(()) if seen.observed is None else seen.observed[:, cells]

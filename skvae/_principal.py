@@ -18,8 +18,10 @@ def deviations(x: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
 
     Rows are multiplied by the root of their share of the weight, so squares sum to variances.
     """
-    share = x.new_ones(len(x), 1) if weight is None or not weight.any() else weight
-    share = share.double() / share.double().sum()
+    if weight is None or not weight.any():
+        center = x.mean(0, dtype=torch.float64)
+        return center, (x - center).mul_(len(x) ** -0.5)
+    share = weight.double() / weight.double().sum()
     center = (x * share).sum(0)
     return center, (x - center) * share.sqrt()
 
@@ -32,17 +34,19 @@ def principal_axes(x: Tensor, n: int, generator: Generator) -> tuple[Tensor, Ten
     is drawn has the same shape for either, and the largest number of an axis is positive. Axes
     that the rows do not have are zero.
     """
-    n_features = x.shape[1]
-    width = n + N_SPARE_AXES
+    n_features, width = x.shape[1], n + N_SPARE_AXES
     if n_features <= FEW_AXES * width:
-        width = n_features
-    basis = x.new_empty(n_features, width).normal_(generator=generator)
-    for _ in range(N_ROUNDS if width < n_features else 1):
-        basis = torch.linalg.qr(x.t() @ (x @ basis))[0]
-    square = torch.linalg.qr(x @ basis, mode="r")[1]  # in half the time than of all rows
+        basis, along = None, x
+    else:
+        basis = x.new_empty(n_features, width).normal_(generator=generator)
+        for _ in range(N_ROUNDS):
+            basis = torch.linalg.qr(x.t() @ (x @ basis))[0]
+        along = x @ basis
+    square = torch.linalg.qr(along, mode="r")[1]  # in half the time than of all rows
     _, spread, axes = torch.linalg.svd(square, full_matrices=False)
     found = spread[:n] > spread[0] * max(x.shape) * torch.finfo(x.dtype).eps
-    axes, spread = basis @ axes[:n][found].t(), spread[:n][found]
+    axes, spread = axes[:n][found].t(), spread[:n][found]
+    axes = axes if basis is None else basis @ axes
     axes = axes * axes.gather(0, axes.abs().argmax(0, keepdim=True)).sign()
     missing = (0, n - len(spread))
     return pad(axes, missing), pad(spread, missing)

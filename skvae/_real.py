@@ -72,12 +72,16 @@ class HeteroscedasticGaussian(Likelihood):
     def _scale(self, raw: Tensor, rounding: Tensor) -> Tensor:
         return softplus(raw).add_(rounding.clamp(min=self.floor**2).sqrt_())
 
-    def _log_density(self, square: Tensor) -> Tensor:
-        """Return the log-density of noise of scale one, at errors with these squares."""
-        return -0.5 * (square + LOG_2PI)
+    def _tail(self, error: Tensor) -> Tensor:
+        """Return what the log-density of noise of scale one depends on."""
+        return error.square()
 
-    def _pull(self, error: Tensor, square: Tensor) -> Tensor:
-        """Return minus the derivative of the log-density of noise of scale one."""
+    def _log_density(self, tail: Tensor) -> Tensor:
+        """Return the log-density of noise of scale one."""
+        return -0.5 * (tail + LOG_2PI)
+
+    def _pull(self, error: Tensor, tail: Tensor) -> Tensor:
+        """Return minus its derivative."""
         return error
 
     def _noise(self, like: Tensor, generator: Generator) -> Tensor:
@@ -85,18 +89,18 @@ class HeteroscedasticGaussian(Likelihood):
         return torch.empty_like(like).normal_(generator=generator)
 
     def _parts(self, x: Tensor, loc: Tensor, raw: Tensor, rounding: Tensor) -> tuple[Tensor, ...]:
-        """Return the error in scales, its square, and one over the scale."""
+        """Return the error in scales, its tail, and one over the scale."""
         precision = self._scale(raw, rounding).reciprocal()
         error = (x - loc) * precision
-        return error, error.square(), precision
+        return error, self._tail(error), precision
 
-    def _log_prob(self, error: Tensor, square: Tensor, precision: Tensor) -> Tensor:
-        return self._log_density(square).add_(precision.log())
+    def _log_prob(self, error: Tensor, tail: Tensor, precision: Tensor) -> Tensor:
+        return self._log_density(tail).add_(precision.log())
 
     def _grads(
-        self, raw: Tensor, error: Tensor, square: Tensor, precision: Tensor
+        self, raw: Tensor, error: Tensor, tail: Tensor, precision: Tensor
     ) -> tuple[Tensor, ...]:
-        of_loc = self._pull(error, square) * precision
+        of_loc = self._pull(error, tail) * precision
         of_scale = (of_loc * error).sub_(precision)
         return of_loc, of_scale.mul_(torch.sigmoid(raw))
 
@@ -152,14 +156,15 @@ class HeteroscedasticStudentT(HeteroscedasticGaussian):
 
     df = DF
 
-    def _log_density(self, square: Tensor) -> Tensor:
-        log_tail = (square + scalar(self.df, square)).log_()
-        at_zero = log_norm_of_t(self.df) + 0.5 * (self.df + 1) * math.log(self.df)
-        return torch.sub(scalar(at_zero, square), log_tail, alpha=0.5 * (self.df + 1))
+    def _tail(self, error: Tensor) -> Tensor:
+        return torch.addcmul(scalar(self.df, error), error, error)
 
-    def _pull(self, error: Tensor, square: Tensor) -> Tensor:
-        pull = error * scalar(self.df + 1, error)
-        return pull.div_(square + scalar(self.df, square))
+    def _log_density(self, tail: Tensor) -> Tensor:
+        at_zero = log_norm_of_t(self.df) + 0.5 * (self.df + 1) * math.log(self.df)
+        return torch.sub(scalar(at_zero, tail), tail.log(), alpha=0.5 * (self.df + 1))
+
+    def _pull(self, error: Tensor, tail: Tensor) -> Tensor:
+        return (error * scalar(self.df + 1, error)).div_(tail)
 
     def _noise(self, like: Tensor, generator: Generator) -> Tensor:
         return noise_of_t(like, self.df, generator)
