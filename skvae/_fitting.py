@@ -221,7 +221,8 @@ class FittingMixin:
     def _plan(self, n_samples, blocks, share_missing=0.0):
         """Return the numbers of training, "auto" resolved."""
         batch_size = self._batch_size(n_samples, blocks)
-        of_table = n_samples, batch_size, share_missing
+        is_mixed = self._sizes.of_mixed is not None and _blocks.are_mixed(blocks)
+        of_table = n_samples, batch_size, share_missing, is_mixed
         max_iter = int(resolved(self.max_iter, _defaults.max_iter, *of_table))
         patience = resolved(self.n_iter_no_change, _defaults.n_iter_no_change, max_iter)
         return Plan(

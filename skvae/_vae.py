@@ -108,7 +108,8 @@ class VAETransformer(BaseAutoencoder):
         Rows in a training step. "auto" is about the square root of their number, 32 to 256.
     max_iter : int or "auto", default="auto"
         Epochs. "auto" is what makes about 4,000 steps (more beyond 10,000 rows, as their square
-        root; twice as many where 30 % of the cells are missing), at least 20 and at most 500.
+        root; half as many more where numbers stand beside flags, counts or levels, twice as many
+        where 30 % of the cells are missing), at least 20 and at most 500.
     early_stopping : bool, default=True
         Whether to hold out rows, keep the weights that are best on them, and stop when
         `n_iter_no_change` epochs brought no progress; weights are then averages over the last 1 %

@@ -110,6 +110,23 @@ def test_rows_with_gaps_are_learned_in_more_steps():
     np.testing.assert_allclose(epochs[2] / epochs[0], 1 / 0.7**2, rtol=0.01)
 
 
+def test_a_vae_learns_mixed_tables_in_more_steps(monkeypatch):
+    pd = pytest.importorskip("pandas")
+    monkeypatch.setattr(_defaults, "N_STEPS", 20)
+    monkeypatch.setattr(_defaults, "MIN_EPOCHS", 1)
+    numbers = pd.DataFrame(make_rows(160, 3)).add_prefix("x")
+    mixed = numbers.assign(flag=numbers.x0 > 0)
+    of_gaps = mixed.mask(np.random.default_rng(0).random(mixed.shape) < 0.5)
+
+    def n_epochs(X, Estimator=VAETransformer):
+        model = quick(Estimator, max_iter="auto", batch_size=32, early_stopping=False)
+        return model.fit(X).n_iter_
+
+    assert n_epochs(mixed) == int(1.5 * n_epochs(numbers))
+    assert n_epochs(of_gaps) > 1.5 * n_epochs(mixed)
+    assert n_epochs(mixed, AutoencoderTransformer) == n_epochs(numbers, AutoencoderTransformer)
+
+
 @pytest.mark.parametrize("as_rows", [np.asarray, scipy.sparse.csr_array])
 def test_the_share_of_gaps_is_counted(as_rows, monkeypatch):
     monkeypatch.setattr(_defaults, "N_STEPS", 20)
