@@ -241,14 +241,14 @@ class BaseAutoencoder(
         """Return cells as what `fit` was given: an array or a frame; see `Schema.decode`."""
         return X if self._schema is None else self._schema.decode(X, known)
 
-    def _run(self, verb, X):
+    def _run(self, verb, X, *args):
         """Apply a method of the module to validated rows, computing in their dtype."""
         module = _engine.in_dtype(X.dtype, self.module_, self._twin)
-        result = _engine.run(module, verb, X, self._table.forward, self.device)
+        result = _engine.run(module, verb, X, self._table.forward, self.device, *args)
         if X.dtype == np.float32 and not np.isfinite(result).all():
             # The square of a far value overflows.
             lost = ~np.isfinite(result).reshape(len(X), -1).all(axis=1)
-            result[lost] = self._run(verb, X[lost].astype(np.float64))
+            result[lost] = self._run(verb, X[lost].astype(np.float64), *args)
         return result
 
     def _score(self, verb, X):

@@ -12,7 +12,7 @@ from ._validation import check_count
 # Codes of the prior from which rows under conditions are drawn, at least and at most.
 FEWEST_CODES, MOST_CODES = 10_000, 100_000
 # Draws whose mean stands for an expectation, of so many rows at a time.
-N_MEAN_DRAWS, ROWS_TO_DRAW = 64, 1000
+N_MEAN_DRAWS, ROWS_TO_DRAW = 256, 200
 
 
 class CellsMixin:
@@ -35,7 +35,7 @@ class CellsMixin:
         -------
         X_filled : {ndarray, data frame} of shape (n_samples, n_features), or a list of these
             What was given, without gaps; known cells are as they were. Numbers are filled with
-            E[x_missing | x_known] (by the mean of 64 draws where columns are mapped along a
+            E[x_missing | x_known] (by the mean of 256 draws where columns are mapped along a
             curve, as ordinal ones and those under scaling="quantile" are), categories with the
             likeliest level.
         """
@@ -44,22 +44,29 @@ class CellsMixin:
         cells = self._validated(X)[:]
         module = _engine.in_dtype(cells.dtype, self.module_, self._twin)
         if n_draws is None:
-            return self._filled(X, cells, self._expected(module, cells))
+            return self._filled(X, cells, self._expected(cells))
         check_count("n_draws", n_draws)
         drawn = _engine.complete(module, cells, self._table.forward, int(n_draws), seed)
         tables = (self._table.backward(drawn[:, i]) for i in range(n_draws))
         return [self._filled(X, cells, filled) for filled in tables]
 
-    def _expected(self, module, cells):
+    def _expected(self, cells):
         """Return E[x | what is known of x], the likeliest level for categories."""
-        expected, curved = self._table.backward(self._run("impute", cells)), self._table.curved
-        # The image of a mean is not the mean of images.
-        for rows in gen_batches(len(cells), ROWS_TO_DRAW) if curved else ():
-            drawn = _engine.complete(
-                module, cells[rows], self._table.forward, N_MEAN_DRAWS, 0, alike=True
-            )
-            images = [self._table.backward(drawn[:, i])[:, curved] for i in range(N_MEAN_DRAWS)]
-            expected[rows][:, curved] = np.mean(images, axis=0)  # a view of rows
+        curved = self._table.curved
+        if not curved:
+            return self._table.backward(self._run("impute", cells))
+        parts = gen_batches(len(cells), ROWS_TO_DRAW)
+        return np.concatenate([self._mean_of_images(cells[rows], curved) for rows in parts])
+
+    def _mean_of_images(self, cells, curved):
+        """Return the same where the map of some columns is a curve.
+
+        Of these, the image of a mean is not the mean of images.
+        """
+        made = self._run("images", cells, N_MEAN_DRAWS, 0)
+        expected = self._table.backward(made[:, 0])
+        images = self._table.backward(made[:, 1:].reshape(-1, made.shape[-1]))[:, curved]
+        expected[:, curved] = images.reshape(len(cells), N_MEAN_DRAWS, -1).mean(axis=1)
         return expected
 
     def _filled(self, X, cells, filled):

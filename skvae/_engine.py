@@ -436,10 +436,9 @@ def complete(
     forward: Callable[[NDArray], NDArray],
     n_draws: int,
     seed: int,
-    alike: bool = False,
 ) -> NDArray:
     """Draw completed rows in working units, shape (n_samples, n_draws, n_cells)."""
-    return run(module, "complete", X, forward, "cpu", n_draws, _generator(seed), alike)
+    return run(module, "complete", X, forward, "cpu", n_draws, _generator(seed))
 
 
 def draw_rows_given(

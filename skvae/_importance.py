@@ -63,21 +63,24 @@ def effective(draws: Sequence[Draws]) -> Tensor:
 def chosen(draws: Sequence[Draws], n: int, generator: Generator) -> Tensor:
     """Draw codes of each row by their weights, (n_samples, n, n_components)."""
     weight = torch.cat([part.weight for part in draws])
-    return _taken(draws, torch.multinomial(weight.t(), n, True, generator=generator))
+    indices = torch.multinomial(weight.t(), n, True, generator=generator)
+    return _taken([part.z for part in draws], draws, indices)
 
 
 def representative(draws: Sequence[Draws], n: int) -> Tensor:
-    """Return codes of each row in proportion to their weights, (n_samples, n, n_components).
+    """Return what the decoder makes of draws of each row in proportion to their weights.
 
-    Systematic resampling, from the middle of each n-th part: nothing is random.
+    Shape (n_samples, n, n_outputs). Systematic resampling, from the middle of each n-th part:
+    nothing is random.
     """
     share = torch.cat([part.weight for part in draws]).t().cumsum(1).contiguous()
     middle = (torch.arange(n, dtype=share.dtype, device=share.device) + 0.5) / n
     indices = torch.searchsorted(share, middle.expand(len(share), n).contiguous())
-    return _taken(draws, indices.clamp(max=share.shape[1] - 1))
+    return _taken([part.out for part in draws], draws, indices.clamp(max=share.shape[1] - 1))
 
 
-def _taken(draws: Sequence[Draws], indices: Tensor) -> Tensor:
-    """Return the codes with these indices, (n_samples, n)."""
-    z = torch.cat([part.z.expand(*part.weight.shape, -1) for part in draws])
-    return z.transpose(0, 1).gather(1, indices[..., None].expand(-1, -1, z.shape[-1]))
+def _taken(values: Sequence[Tensor], draws: Sequence[Draws], indices: Tensor) -> Tensor:
+    """Return those of each part's values with these indices, (n_samples, n)."""
+    parts = zip(values, draws, strict=True)
+    every = torch.cat([value.expand(*part.weight.shape, -1) for value, part in parts])
+    return every.transpose(0, 1).gather(1, indices[..., None].expand(-1, -1, every.shape[-1]))

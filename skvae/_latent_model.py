@@ -201,15 +201,16 @@ class LatentModel(nn.Module):
         """Draw rows from p(x | z), the noise of the likelihood included."""
         return self.columns.sample(self.decoder(z), self.shared, generator)
 
-    def draw_alike(self, z: Tensor, generator: Generator) -> Tensor:
-        """Draw rows as `draw`, for draws z of each of some rows, with the same noise for all.
+    def _with_draws(self, mean: Tensor, out: Tensor, seed: int) -> Tensor:
+        """Return means of rows, and then draws of p(x | z), of which `out` are the parameters.
 
-        So what is made of a row does not depend on its neighbours.
+        These are made of the same noise for each row; `out` has shape (n_samples, n_draws, ...).
         """
-        seed, rows = generator.initial_seed(), self.decoder(z)
-        sample = self.columns.sample
-        drawn = [sample(out, self.shared, generator.manual_seed(seed)) for out in rows]
-        return torch.stack(drawn) if drawn else self.draw(z, generator)
+        generator, rows = Generator(out.device), [mean[:0, None]]
+        for first, params in zip(mean[:, None], out, strict=True):
+            drawn = self.columns.sample(params, self.shared, generator.manual_seed(seed))
+            rows.append(torch.cat([first, drawn])[None])
+        return torch.cat(rows[1:]) if len(mean) else rows[0]
 
     def bind(self) -> None:
         """Prepare for `ascend`: parameters and gradients must stay where they are from now on."""
@@ -265,13 +266,17 @@ class LatentModel(nn.Module):
         """Return E[x | what is known of it]; known cells may differ from x."""
         raise NotImplementedError
 
-    def complete(
-        self, x: Tensor, n_draws: int, generator: Generator, alike: bool = False
-    ) -> Tensor:
-        """Draw rows given what is known of each, (n_samples, n_draws, n_cells); as `impute`.
+    def images(self, x: Tensor, n_draws: int, seed: int) -> Tensor:
+        """Return what `impute` does, and draws whose images a mean can be taken of.
 
-        Draws of different rows are independent, or made `alike`, of the same noise.
+        They stand for what is missing given what is known, shape (n_samples, 1 + n_draws,
+        n_cells), and are made of the same noise for each row: so what comes of a row does not
+        depend on its neighbours.
         """
+        raise NotImplementedError
+
+    def complete(self, x: Tensor, n_draws: int, generator: Generator) -> Tensor:
+        """Draw rows given what is known of each, (n_samples, n_draws, n_cells); as `impute`."""
         raise NotImplementedError
 
     def draw_given(self, x: Tensor, codes: Tensor, n_draws: int, generator: Generator) -> Tensor:

@@ -32,6 +32,8 @@ BLUR = 0.3
 # Draws with which a VAE fills the gaps of a row, at least, if those that score it count for fewer
 # than ENOUGH_DRAWS of equal weight: gaps leave a wider posterior than q knows of.
 FILLING_DRAWS, ENOUGH_DRAWS = 512, 24
+# The methods that fill gaps.
+FILLING = ("impute", "images", "complete")
 # What is added to variances of codes, of their mean.
 SHARE_OF_ALL = 0.01
 # Times that an autoencoder which was trained without gaps looks at those that it has filled.
@@ -199,11 +201,14 @@ class Autoencoder(LatentModel):
                 z = self.encode(torch.where(missing, self.decode(z), x))
         return z
 
-    def complete(
-        self, x: Tensor, n_draws: int, generator: Generator, alike: bool = False
-    ) -> Tensor:
+    def images(self, x: Tensor, n_draws: int, seed: int) -> Tensor:
+        out = self.decoder(self._code_of_gaps(x))
+        mean = self.columns.mean(out, self.shared)
+        return self._with_draws(mean, out[:, None].expand(-1, n_draws, -1), seed)
+
+    def complete(self, x: Tensor, n_draws: int, generator: Generator) -> Tensor:
         z = self._code_of_gaps(x)[:, None].expand(-1, n_draws, -1)
-        return self.draw_alike(z, generator) if alike else self.draw(z, generator)
+        return self.draw(z, generator)
 
 
 class VAE(LatentModel):
@@ -361,18 +366,20 @@ class VAE(LatentModel):
             filled[is_vague] = fill(self._posterior_draws(self.see(x[is_vague]), self.noise))
         return filled
 
+    def _mean(self, draws: Sequence[Draws]) -> Tensor:
+        return expected([self.columns.mean(part.out, self.shared) for part in draws], draws)
+
     def impute(self, x: Tensor) -> Tensor:
-        def mean(draws: Sequence[Draws]) -> Tensor:
-            return expected([self.columns.mean(part.out, self.shared) for part in draws], draws)
+        return self._filled(x, self._mean)
 
-        return self._filled(x, mean)
-
-    def complete(
-        self, x: Tensor, n_draws: int, generator: Generator, alike: bool = False
-    ) -> Tensor:
+    def images(self, x: Tensor, n_draws: int, seed: int) -> Tensor:
         def drawn(draws: Sequence[Draws]) -> Tensor:
-            if alike:
-                return self.draw_alike(representative(draws, n_draws), generator)
+            return self._with_draws(self._mean(draws), representative(draws, n_draws), seed)
+
+        return self._filled(x, drawn)
+
+    def complete(self, x: Tensor, n_draws: int, generator: Generator) -> Tensor:
+        def drawn(draws: Sequence[Draws]) -> Tensor:
             return self.draw(chosen(draws, n_draws, generator), generator)
 
         return self._filled(x, drawn)
@@ -397,5 +404,5 @@ class VAE(LatentModel):
     def breadth(self, verb: str) -> int:
         if verb in ("encode", "kl", "decode"):
             return super().breadth(verb)
-        n_draws = len(self.noise) if verb in ("impute", "complete") else self.n_draws
+        n_draws = len(self.noise) if verb in FILLING else self.n_draws
         return super().breadth(verb) * n_draws
