@@ -1,25 +1,25 @@
-"""What looks like an array of rows, and makes them as they are indexed."""
+"""Rows of arrays, of files and of sparse matrices: taken a few at a time, counted, left out."""
 
 import math
 
 import numpy as np
-from sklearn.utils import gen_batches
 
 # Bytes that are looked at in one go.
 PART_BYTES = 2**21
 
 
-class DenseOnDemand:
-    """A CSR matrix that looks like an array of rows: what is indexed comes out dense.
+def rows_in(n_bytes, X):
+    """Return how many rows of X take this many bytes, at least one."""
+    return max(1, n_bytes // (X.itemsize * X.shape[1]))
 
-    `nbytes` is what the whole would take.
-    """
+
+class DenseOnDemand:
+    """A CSR matrix that looks like an array of rows: what is indexed comes out dense."""
 
     def __init__(self, matrix):
         self.matrix = matrix
         self.shape, self.dtype = matrix.shape, matrix.dtype
         self.itemsize = matrix.dtype.itemsize
-        self.nbytes = self.itemsize * matrix.shape[0] * matrix.shape[1]
 
     def __len__(self):
         return self.shape[0]
@@ -29,13 +29,13 @@ class DenseOnDemand:
             return self.matrix[[rows]].toarray()[0]
         return self.matrix[rows].toarray()
 
-    def take(self, rows, axis=0):
+    def take(self, rows):
         """Return some rows, sparse still."""
         return DenseOnDemand(self.matrix[rows])
 
-    def share_missing(self):
-        """Return the share of the cells that are NaN."""
-        return np.count_nonzero(np.isnan(self.matrix.data)) / math.prod(self.shape)
+    def n_missing(self):
+        """Return the number of cells that are NaN."""
+        return np.count_nonzero(np.isnan(self.matrix.data))
 
 
 class SomeRows:
@@ -44,7 +44,6 @@ class SomeRows:
     def __init__(self, X, rows):
         self.X, self.rows = X, rows
         self.shape, self.dtype, self.itemsize = (len(rows), X.shape[1]), X.dtype, X.itemsize
-        self.nbytes = self.itemsize * math.prod(self.shape)
 
     def __len__(self):
         return self.shape[0]
@@ -53,20 +52,36 @@ class SomeRows:
         rows, *columns = index if isinstance(index, tuple) else (index,)
         return self.X[self.rows[rows]][(..., *columns)]
 
-    def take(self, rows, axis=0):
-        """Return some rows, without a copy still."""
+    def take(self, rows):
+        """Return some of these rows."""
         return SomeRows(self.X, self.rows[rows])
 
-    def share_missing(self):
-        """Return the share of the cells that are NaN."""
-        parts = gen_batches(len(self), max(1, PART_BYTES // (self.itemsize * self.shape[1])))
-        n_missing = sum(np.count_nonzero(np.isnan(self[rows])) for rows in parts)
-        return n_missing / math.prod(self.shape)
+    def n_missing(self):
+        """Return the number of cells that are NaN."""
+        return _n_missing(self)
 
 
 def some_of(X, rows):
-    """Return some rows of an array, or of what looks like one, without a copy."""
+    """Return some rows; those of an array are copied only as they are indexed."""
     return SomeRows(X, rows) if isinstance(X, np.ndarray) else X.take(rows)
+
+
+def with_weight(X, weights):
+    """Return the rows that have a weight, and these weights."""
+    if weights is None or weights.all():
+        return X, weights
+    rows = np.flatnonzero(weights)
+    if len(rows) < 2:
+        raise ValueError(
+            "Fewer than two rows are left to learn from: those with a sample weight above zero "
+            "that, with robust=True, do not look like outliers."
+        )
+    return some_of(X, rows), weights[rows]
+
+
+def unless_uniform(weights):
+    """Return the weights, None if they are all the same: then rounding would be all they bring."""
+    return None if weights is None or (weights == weights[0]).all() else weights
 
 
 def share_out_totals(X):
@@ -92,6 +107,11 @@ def has_gaps(X):
 
 def share_missing(X):
     """Return the share of the cells that are missing, of an array or of what looks like one."""
-    if isinstance(X, np.ndarray):
-        return np.count_nonzero(np.isnan(X)) / X.size
-    return X.share_missing()
+    n_missing = _n_missing(X) if isinstance(X, np.ndarray) else X.n_missing()
+    return n_missing / math.prod(X.shape)
+
+
+def _n_missing(X):
+    size = rows_in(PART_BYTES, X)
+    parts = (X[start : start + size] for start in range(0, len(X), size))
+    return sum(np.count_nonzero(np.isnan(part)) for part in parts)

@@ -13,11 +13,11 @@ from sklearn.base import (
     OutlierMixin,
     TransformerMixin,
 )
-from sklearn.utils import check_array
+from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from . import _engine
-from ._arrays import DenseOnDemand
+from . import _blocks, _engine
+from ._arrays import DenseOnDemand, with_weight
 from ._cells import CellsMixin
 from ._fitting import FittingMixin
 from ._networks import ACTIVATIONS
@@ -34,7 +34,6 @@ from ._validation import (
     check_count,
     check_parameters,
     check_sample_weight,
-    with_weight,
 )
 from ._version import __version__
 from .likelihoods import LIKELIHOODS, Likelihood
@@ -184,22 +183,28 @@ class BaseAutoencoder(
             data = {"X": X, "y": y}
             if sample_weight is not None:
                 data["metadata"] = {"sample_weight": sample_weight}
-            X = self._read(X, previous)
+            X = self._read(X, sample_weight, previous)
             X, weights = with_weight(X, check_sample_weight(sample_weight, len(X)))
             self._fit(X, weights, table, module, data)
         return self
 
     # -------------------------------------------------------------------------------- applying
 
-    def _read(self, X, previous):
-        """Return training rows as an array; learn what their columns are, if they have names."""
+    def _read(self, X, sample_weight, previous):
+        """Return training rows as an array; learn what their columns are, if they have names.
+
+        Rows of weight zero tell nothing of that.
+        """
         if previous is not None:
             return self._checked(X, reset=False, ensure_min_samples=2)
         self._schema = None
         if is_frame(X):
             check_array(np.zeros((len(X), 1)), ensure_min_samples=2, estimator=self)
             chosen = None if self.likelihood == "auto" else self.likelihood
-            self._schema = Schema.fit(X, chosen, partial(self._likelihood_of_numbers, X.shape[1]))
+            weights = check_sample_weight(sample_weight, len(X))
+            rows = None if weights is None or weights.all() else np.flatnonzero(weights)
+            numbers = partial(self._likelihood_of_numbers, X.shape[1])
+            self._schema = Schema.fit(X, chosen, numbers, rows)
         elif isinstance(self.likelihood, dict):
             raise ValueError(
                 "A dict as likelihood names columns of a data frame, but X is none; name one "
@@ -211,7 +216,7 @@ class BaseAutoencoder(
         """Return rows as an array in the caller's units, float64 or float32."""
         check_is_fitted(self)
         X = self._checked(X, reset=False)
-        self._check_support(X, self._blocks)
+        self._check_support(X, self._blocks, to_learn=False)
         return X
 
     def _checked(self, X, reset, **options):
@@ -236,6 +241,14 @@ class BaseAutoencoder(
         if issparse(X):
             return DenseOnDemand(X)
         return np.asarray(X, dtype=X.dtype.newbyteorder("="))
+
+    def _check_support(self, X, blocks, to_learn):
+        """Raise for a value that the likelihood of its column cannot learn from, or judge."""
+        _blocks.check_support(X, blocks, getattr(self, "feature_names_in_", None), to_learn)
+
+    def _seed_of_draws(self, random_state):
+        random_state = self.random_state if random_state is None else random_state
+        return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
 
     def _as_given(self, X, known=None):
         """Return cells as what `fit` was given: an array or a frame; see `Schema.decode`."""

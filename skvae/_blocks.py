@@ -66,7 +66,7 @@ def of_one_kind(likelihood, X):
 def of_values(X, likelihood_of):
     """Return the blocks of numbers whose likelihood a function tells from a column's values."""
     some, _ = some_rows(X, None, random_state=0)
-    kinds = [likelihood_of(x) for x in some[:].T]
+    kinds = [likelihood_of(x) for x in some.T]
     return of_kinds(kinds, [None] * X.shape[1])
 
 
@@ -127,18 +127,18 @@ def layout(blocks):
     )
 
 
-def check_support(X, blocks, names):
-    """Raise a ValueError for the first value that a likelihood cannot have."""
+def check_support(X, blocks, names, to_learn):
+    """Raise a ValueError for the first value that a likelihood cannot learn from, or judge."""
     for likelihood, columns, levels in blocks:
         if levels is not None:
             continue
-        refused = _engine.unsupported(likelihood, X, columns)
+        refused = _engine.unsupported(likelihood, X, columns, to_learn)
         if refused is None:
             continue
         column, value = refused
         where = "X" if names is None else f"column {names[column]!r}"
         support = _engine.describe(likelihood).support
+        advice = "; for real-valued data use 'gaussian'" if to_learn else ""
         raise ValueError(
-            f"likelihood={likelihood!r} needs {support}, got {value:g} in {where}; "
-            "for real-valued data use 'gaussian'."
+            f"likelihood={likelihood!r} needs {support}, got {value:g} in {where}{advice}."
         )

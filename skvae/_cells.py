@@ -3,16 +3,16 @@
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.utils import check_random_state, gen_batches
+from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 
-from . import _blocks, _engine
+from . import _engine
 from ._validation import check_count
 
 # Codes of the prior from which rows under conditions are drawn, at least and at most.
 FEWEST_CODES, MOST_CODES = 10_000, 100_000
-# Draws whose mean stands for an expectation, of so many rows at a time.
-N_MEAN_DRAWS, ROWS_TO_DRAW = 256, 200
+# Draws whose mean stands for an expectation, and the bytes that they take at a time.
+N_MEAN_DRAWS, DRAWN_BYTES = 256, 2**25
 
 
 class CellsMixin:
@@ -42,20 +42,30 @@ class CellsMixin:
         check_is_fitted(self)
         seed = self._seed_of_draws(random_state)
         cells = self._validated(X)[:]
-        module = _engine.in_dtype(cells.dtype, self.module_, self._twin)
+        holed = np.flatnonzero(np.isnan(cells).any(axis=1))
         if n_draws is None:
-            return self._filled(X, cells, self._expected(cells))
+            return self._filled(X, cells, holed, self._expected(cells[holed]))
         check_count("n_draws", n_draws)
-        drawn = _engine.complete(module, cells, self._table.forward, int(n_draws), seed)
-        tables = (self._table.backward(drawn[:, i]) for i in range(n_draws))
-        return [self._filled(X, cells, filled) for filled in tables]
+        tables = self._completed(cells[holed], int(n_draws), seed)
+        return [self._filled(X, cells, holed, completed) for completed in tables]
+
+    def _completed(self, cells, n_draws, seed):
+        """Return this many draws of rows given what is known of them."""
+        if not len(cells):
+            return [cells] * n_draws
+        module = _engine.in_dtype(cells.dtype, self.module_, self._twin)
+        drawn = _engine.complete(module, cells, self._table.forward, n_draws, seed)
+        return [self._table.backward(drawn[:, i]) for i in range(n_draws)]
 
     def _expected(self, cells):
         """Return E[x | what is known of x], the likeliest level for categories."""
         curved = self._table.curved
+        if not len(cells):
+            return cells
         if not curved:
             return self._table.backward(self._run("impute", cells))
-        parts = gen_batches(len(cells), ROWS_TO_DRAW)
+        n_bytes = 8 * N_MEAN_DRAWS * self.module_.columns.n_cells
+        parts = gen_batches(len(cells), max(1, DRAWN_BYTES // n_bytes))
         return np.concatenate([self._mean_of_images(cells[rows], curved) for rows in parts])
 
     def _mean_of_images(self, cells, curved):
@@ -69,10 +79,11 @@ class CellsMixin:
         expected[:, curved] = images.reshape(len(cells), N_MEAN_DRAWS, -1).mean(axis=1)
         return expected
 
-    def _filled(self, X, cells, filled):
-        missing = np.isnan(cells)
-        filled = np.where(missing, filled, cells)
-        return filled if self._schema is None else self._schema.fill(X, filled, ~missing)
+    def _filled(self, X, cells, holed, completed):
+        """Return what was given, the gaps of some of its rows filled by what these became."""
+        known, filled = ~np.isnan(cells), cells.copy()
+        filled[holed] = np.where(known[holed], cells[holed], completed)
+        return filled if self._schema is None else self._schema.fill(X, filled, known)
 
     def contributions(self, X):
         """Return what each cell adds to the score of its row.
@@ -111,10 +122,6 @@ class CellsMixin:
         known = np.repeat(~np.isnan(given), n_samples, axis=0)
         return self._as_given(np.where(known, given, self._table.backward(drawn)), known)
 
-    def _check_support(self, X, blocks):
-        """Raise for a value that the likelihood of its column cannot have."""
-        _blocks.check_support(X, blocks, getattr(self, "feature_names_in_", None))
-
     def _cells_of(self, conditions):
         """Return a row with the cells of {column: value}, the others missing."""
         cells = np.full((1, self.n_features_in_), np.nan)
@@ -125,7 +132,7 @@ class CellsMixin:
                     f"The condition for column {column!r} must be a finite number. Got {value!r}."
                 )
             cells[0, j] = value
-        self._check_support(cells, self._blocks)
+        self._check_support(cells, self._blocks, to_learn=True)
         return cells
 
     def _place(self, column, value):
@@ -138,7 +145,3 @@ class CellsMixin:
             f"conditions names column {column!r}, but X has columns 0 to "
             f"{self.n_features_in_ - 1}."
         )
-
-    def _seed_of_draws(self, random_state):
-        random_state = self.random_state if random_state is None else random_state
-        return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))

@@ -33,7 +33,8 @@ class Sizes(NamedTuple):
         256 for a map.
     for_real_values : the activation where some column has such.
     of_mixed : the hidden layers where real values stand beside flags, counts or levels, if they
-        are others there; training is then longer, too.
+        are others there.
+    steps_of_mixed : by how much training is then longer.
     """
 
     widths: tuple[int, int]
@@ -42,6 +43,7 @@ class Sizes(NamedTuple):
     rows_per_batch: tuple[float, float, int]
     for_real_values: str
     of_mixed: tuple[int, ...] | None = None
+    steps_of_mixed: float = 1.0
 
     def n_components(self, n_features):
         """Return the dimensions of the code, at least 2."""
@@ -115,16 +117,15 @@ def warmup_fraction(n_training_draws):
     return 0.2 if n_training_draws == 1 else 0.0
 
 
-def max_iter(n_samples, batch_size, share_missing=0.0, is_mixed=False):
-    """Return the epochs that make N_STEPS steps, more where rows are many, mixed or have gaps.
+def max_iter(n_samples, batch_size, share_missing=0.0, more=1.0):
+    """Return the epochs that make N_STEPS steps, more where rows are many or have gaps.
 
     Steps grow as the square root of many rows: there is more to learn, and seldom by heart. With
     gaps they grow, up to four times, as pairs of cells that are both known become rare: these
-    tell how columns depend on one another. In a table that is mixed they grow by a half, if not
-    for gaps: it takes long until drawn rows are like real ones.
+    tell how columns depend on one another. If not for gaps, they are so many times `more`.
     """
     share_of_known_pairs = max(0.25, (1 - share_missing) ** 2)
-    n_steps = N_STEPS * max(1 / share_of_known_pairs, 1.5 if is_mixed else 1.0)
+    n_steps = N_STEPS * max(1 / share_of_known_pairs, more)
     n_steps *= max(1.0, n_samples / MANY_ROWS) ** 0.5
     return int(np.clip(n_steps * batch_size // n_samples, MIN_EPOCHS, MAX_EPOCHS))
 

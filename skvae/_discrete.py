@@ -66,6 +66,9 @@ class Counts(Likelihood):
     def accepts(self, x: Tensor) -> Tensor:
         return (x >= 0) & (x == x.round()) & (x < math.inf)
 
+    def judges(self, x: Tensor) -> Tensor:
+        return (x >= 0) & (x < math.inf)
+
     def embed(self, x: Tensor) -> Tensor:
         return torch.log1p(x)
 

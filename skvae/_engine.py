@@ -159,16 +159,20 @@ def _full_precision(device: torch.device) -> AbstractContextManager[None]:
 
 
 def unsupported(
-    likelihood: LikelihoodParameter, X: NDArray, columns: Sequence[int]
+    likelihood: LikelihoodParameter, X: NDArray, columns: Sequence[int], to_learn: bool
 ) -> tuple[int, float] | None:
-    """Return one of these columns and a value in it outside the support; None without one."""
+    """Return one of these columns and a value in it outside the support; None without one.
+
+    What there is to learn from may be less than what a density can be given for.
+    """
     resolved = resolve_likelihood(likelihood)
     if type(resolved).accepts is Likelihood.accepts:  # what is finite, as X is known to be
         return None
     size = max(1, BATCH_BYTES // (8 * X[0].nbytes))
     for start in range(0, len(X), size):
         x = torch.from_numpy(X[start : start + size][:, list(columns)])
-        refused = (~resolved.accepts(x) & ~torch.isnan(x)).nonzero()
+        allowed = resolved.accepts(x) if to_learn else resolved.judges(x)
+        refused = (~allowed & ~torch.isnan(x)).nonzero()
         if len(refused):
             row, column = refused[0].tolist()
             return columns[column], x[row, column].item()
@@ -228,8 +232,8 @@ def fit(
         # Half of the weights are the decoder's, through which every draw goes.
         work = 1.5 * plan.batch_size * n_weights(model) * (1 + model.n_training_draws)
         where = resolve_device(device, work)
-        read = _reader(X, forward, sample_weight, torch_dtype, where)
         row_bytes = max(X[0].nbytes, torch_dtype.itemsize * model.columns.n_cells)
+        read = _reader(X, row_bytes, forward, sample_weight, torch_dtype, where)
         rows = _split(len(X), row_bytes, read, n_held_out, _generator(seeds[1]))
         on_cpu(lambda: _initialize(model, rows, start, _generator(seeds[0])))
     with _shielded(where), _threads(work):
@@ -249,7 +253,7 @@ def _initialize(
     some = _to_cpu(rows.some(n_rows))
     mean = _mean(some)
     model.initialize(generator, mean)
-    model.note_rounding(_in_order(some.x[:: 1 + len(some.x) // MANY_ROWS]))
+    model.note_rounding(_in_order(some.x[:: -(-len(some.x) // MANY_ROWS)]))
     if start is not None:
         model.start_from(start)
     elif by_pca:
@@ -263,6 +267,7 @@ def _in_order(x: torch.Tensor) -> torch.Tensor:
 
 def _reader(
     X: NDArray,
+    row_bytes: int,
     forward: Callable[[NDArray], NDArray],
     sample_weight: NDArray | None,
     dtype: torch.dtype,
@@ -273,8 +278,10 @@ def _reader(
     if sample_weight is not None:
         weight = torch.from_numpy(sample_weight / sample_weight.mean()).to(dtype)[:, None]
 
+    n_rows = max(1, GATHERED_BYTES // row_bytes)
+
     def read(indices: torch.Tensor) -> Part:
-        x = _in_working_units(X, indices, forward, dtype).to(device)
+        x = _in_working_units(X, indices.split(n_rows), forward, dtype).to(device)
         return Part(x, None if weight is None else weight[indices].to(device))
 
     return read
@@ -282,16 +289,15 @@ def _reader(
 
 def _in_working_units(
     X: NDArray,
-    indices: torch.Tensor,
+    parts: Sequence[torch.Tensor],
     forward: Callable[[NDArray], NDArray],
     dtype: torch.dtype,
 ) -> torch.Tensor:
     """Return rows of X, mapped a few at a time: what is made on the way stays in the cache."""
-    parts = indices.split(max(1, GATHERED_BYTES // X[0].nbytes))
     x = _finite(torch.from_numpy(forward(X[parts[0].numpy()])).to(dtype))
     if len(parts) == 1:
         return x
-    whole = x.new_empty(len(indices), x.shape[1])
+    whole = x.new_empty(sum(map(len, parts)), x.shape[1])
     for part, place in zip(parts, whole.split(len(x)), strict=True):
         place.copy_(_finite(torch.from_numpy(forward(X[part.numpy()])).to(dtype)))
     return whole
@@ -329,7 +335,7 @@ def _mean(part: Part) -> torch.Tensor:
     """Return the (weighted) mean of the known cells of rows, zero where none is."""
     x, weight = part
     known = (~torch.isnan(x)).to(x.dtype)
-    if weight is not None and weight.any():
+    if weight is not None:
         known = known * weight
     return (x.nan_to_num() * known).sum(0) / known.sum(0).clamp(min=1e-30)
 

@@ -7,14 +7,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import _blocks, _defaults, _engine
-from ._arrays import has_gaps, share_missing, share_out_totals
+from ._arrays import share_missing, share_out_totals, some_of, unless_uniform, with_weight
 from ._defaults import resolved
 from ._outliers import threshold, without_outliers
 from ._progress import Epochs, Printer, with_callbacks
 from ._schema import gaussian
 from ._table import Table
 from ._training import Plan
-from ._validation import unless_uniform, with_weight
 
 # What a warm start cannot change.
 SHAPE = ("blocks", "n_components", "hidden_layer_sizes", "activation", "tied")
@@ -77,12 +76,13 @@ class FittingMixin:
     @with_callbacks
     def _fit(self, X, weights, table, start, data):
         """Fit to validated rows, from the table and module of a previous fit if there is one."""
-        is_refit = start is not None
-        job = self._job(X, weights, is_refit)
+        blocks = self._blocks_of(X, is_refit=start is not None)
+        self._check_support(X, blocks, to_learn=True)
+        job = self._job(X, weights, blocks, start)
         self._check_warm_start(start, job.config)
-        self._check_support(X, job.blocks)
         if self.robust:
-            job = self._job(*with_weight(X, self._trusted(job)), is_refit)
+            usual = with_weight(X, self._trusted(job))
+            job = self._job(*usual, blocks, start)._replace(seeds=job.seeds)
         table = table or self._fit_table(job)
         epochs = Epochs(self, job.plan.max_iter, **data)
         printer = Printer(type(self).__name__, job.plan.max_iter) if self.verbose else None
@@ -98,18 +98,20 @@ class FittingMixin:
         self._read_off(job, X, weights)
         epochs.close(attributes)
 
-    def _job(self, X, weights, is_refit):
-        """Return what is known before training."""
-        blocks = self._blocks_of(X, is_refit)
+    def _job(self, X, weights, blocks, start):
+        """Return what is known before training; what "auto" found in a fit before it holds."""
         n_held_out = (
             _defaults.held_out(len(X), self.validation_fraction) if self.early_stopping else 0
         )
         n_train = len(X) - n_held_out
-        config = self._model_config(X, blocks, n_train)
-        if is_refit:  # rows without gaps are no reason to start anew
-            config["masks"] |= self.module_.config["masks"]
+        missing = share_missing(X)
+        config = self._model_config(X, blocks, n_train) | {"masks": missing > 0}
+        if start is not None:
+            config["masks"] |= start.config["masks"]
+            if self.hidden_layer_sizes == "auto":
+                config["hidden_layer_sizes"] = start.config["hidden_layer_sizes"]
         seeds = _engine.spawn_seeds(self._seed_of_draws(None), 5)
-        plan = self._plan(n_train, blocks, share_missing(X))
+        plan = self._plan(n_train, blocks, missing)
         return Job(X, unless_uniform(weights), blocks, config, plan, n_held_out, seeds)
 
     def _train(self, job, table, start=None, *, report):
@@ -137,10 +139,11 @@ class FittingMixin:
         brief = job._replace(config=self._brief(job.config), plan=plan, n_held_out=0)
 
         def scores_of_fit(weights):
-            is_over, weighted = [], brief._replace(weights=weights)
+            X, weights = with_weight(job.X, weights)
+            is_over, of_usual = [], brief._replace(X=X, weights=unless_uniform(weights))
             self._train(
-                weighted,
-                self._fit_table(weighted),
+                of_usual,
+                self._fit_table(of_usual),
                 report=lambda history, _: is_over.append(history.is_over),
             )
             if not is_over[-1]:  # interrupted, when there is no model yet that could be kept
@@ -157,7 +160,6 @@ class FittingMixin:
         hidden = resolved(self.hidden_layer_sizes, self._sizes.hidden_layer_sizes, *of_table)
         return {
             "blocks": tuple(block.spec for block in blocks),
-            "masks": has_gaps(X),
             "shares": _blocks.have_shares(X, blocks),
             "n_components": n_components,
             "hidden_layer_sizes": tuple(int(width) for width in hidden),
@@ -221,8 +223,8 @@ class FittingMixin:
     def _plan(self, n_samples, blocks, share_missing=0.0):
         """Return the numbers of training, "auto" resolved."""
         batch_size = self._batch_size(n_samples, blocks)
-        is_mixed = self._sizes.of_mixed is not None and _blocks.are_mixed(blocks)
-        of_table = n_samples, batch_size, share_missing, is_mixed
+        more = self._sizes.steps_of_mixed if _blocks.are_mixed(blocks) else 1.0
+        of_table = n_samples, batch_size, share_missing, more
         max_iter = int(resolved(self.max_iter, _defaults.max_iter, *of_table))
         patience = resolved(self.n_iter_no_change, _defaults.n_iter_no_change, max_iter)
         return Plan(
@@ -266,8 +268,8 @@ class FittingMixin:
             n_rows = _defaults.rows_for_offset(len(X), self.n_iter_, n_passes, n_weights)
             if n_rows == len(X):
                 return X, weights
-            rows = np.random.default_rng(seed).choice(len(X), n_rows, replace=False)
-            return X.take(rows, axis=0), None if weights is None else weights[rows]
+            rows = np.sort(np.random.default_rng(seed).choice(len(X), n_rows, replace=False))
+            return some_of(X, rows), None if weights is None else weights[rows]
 
         self._finish(*part(job.X, job.weights), n_steps, seed)
         X, weights = part(X, weights)

@@ -206,11 +206,11 @@ class LatentModel(nn.Module):
 
         These are made of the same noise for each row; `out` has shape (n_samples, n_draws, ...).
         """
-        generator, rows = Generator(out.device), [mean[:0, None]]
+        generator, rows = Generator(out.device), []
         for first, params in zip(mean[:, None], out, strict=True):
             drawn = self.columns.sample(params, self.shared, generator.manual_seed(seed))
-            rows.append(torch.cat([first, drawn])[None])
-        return torch.cat(rows[1:]) if len(mean) else rows[0]
+            rows.append(torch.cat([first, drawn]))
+        return torch.stack(rows)
 
     def bind(self) -> None:
         """Prepare for `ascend`: parameters and gradients must stay where they are from now on."""

@@ -60,6 +60,13 @@ class Likelihood:
         """Tell for each value whether it lies in the support; boolean, shape of x."""
         return torch.isfinite(x)
 
+    def judges(self, x: Tensor) -> Tensor:
+        """Tell where `log_prob` means something to a fitted model; boolean, shape of x.
+
+        That may be more than `accepts`: counts are whole, but their means are not.
+        """
+        return self.accepts(x)
+
     def embed(self, x: Tensor) -> Tensor:
         """Return what the encoder sees of the values, shape of x."""
         return x

@@ -12,7 +12,8 @@ ROWS_A_KNOT, MANY_KNOTS = 30, 1000
 ROWS_OF_A_HEAP, SHARE_OF_A_SPIKE = 10, 0.02
 # Rows that are granted to a gap between two values, so that what lies in it is not impossible.
 ROWS_OF_A_GAP = 0.05
-# Units in the last place by which values may differ that are the same but for rounding.
+# Units in the last place by which values may differ that are the same but for rounding. (More than
+# for a scale: a segment as narrow as some rounding errors would be steep beyond all numbers.)
 ROUNDING = 10
 # Normal scores further out than this are no further, so that their squares are numbers.
 FAR = 1e18
@@ -40,7 +41,7 @@ class Marginal(NamedTuple):
     def fit(cls, x, weights=None):
         """Learn the map of a column from its known values."""
         weights = np.ones(len(x)) if weights is None else weights
-        known = ~np.isnan(x) & (weights > 0)
+        known = ~np.isnan(x)
         if not known.any():
             return cls(np.zeros(3), np.array([[-1.0, 1.0], [-1.0, 1.0]]), np.empty((3, 0)))
         weights = weights[known] / weights[known].mean()

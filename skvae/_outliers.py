@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ._validation import unless_uniform
+from ._arrays import unless_uniform
 
 # Trainings of which each goes without the rows that had the lowest scores in the one before. With
 # one, the rows that were left out are too often those that the outliers had drawn the model from.
@@ -15,7 +15,7 @@ def threshold(scores, weights, contamination):
     It lies midway between two distinct scores, never on one: a score that differs in its last
     bit from one call to another would else change its label.
     """
-    scores, weights = scores[weights > 0], weights[weights > 0]
+    scores = np.maximum(scores, np.finfo(np.float64).min)  # minus infinity has no middle
     values, inverse = np.unique(scores, return_inverse=True)
     total = np.cumsum(np.bincount(inverse, weights=weights))
     first = int(np.searchsorted(total, contamination * total[-1], side="right"))

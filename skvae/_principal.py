@@ -18,7 +18,7 @@ def deviations(x: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
 
     Rows are multiplied by the root of their share of the weight, so squares sum to variances.
     """
-    if weight is None or not weight.any():
+    if weight is None:
         center = x.mean(0, dtype=torch.float64)
         return center, (x - center).mul_(len(x) ** -0.5)
     share = weight.double() / weight.double().sum()

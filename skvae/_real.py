@@ -157,7 +157,7 @@ class HeteroscedasticStudentT(HeteroscedasticGaussian):
     df = DF
 
     def _tail(self, error: Tensor) -> Tensor:
-        return torch.addcmul(scalar(self.df, error), error, error)
+        return error.square().add_(scalar(self.df, error))
 
     def _log_density(self, tail: Tensor) -> Tensor:
         at_zero = log_norm_of_t(self.df) + 0.5 * (self.df + 1) * math.log(self.df)

@@ -4,11 +4,12 @@ import numpy as np
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import gen_batches
 
+from ._arrays import PART_BYTES, rows_in
+
 # Rows from which quantiles are taken, drawn at random where there are more.
 MAX_ROWS = 100_000
-# Bytes of X that are worked on at a time.
-PART_BYTES = 2**21
-# The same where no function of scikit-learn's is called, which costs a little each time.
+# Bytes of X that are worked on at a time where no function of scikit-learn's is called: calling
+# one takes a little each time.
 CACHED_BYTES = 2**18
 # Units in the last place by which values may differ that are the same but for rounding.
 ROUNDING = 4
@@ -16,26 +17,18 @@ ROUNDING = 4
 A_FEW_ROWS = 1000
 
 
-def rows_in(n_bytes, X):
-    """Return how many rows of X take this many bytes, at least one."""
-    return max(1, n_bytes // (X.itemsize * X.shape[1]))
-
-
 def some_rows(X, sample_weight, random_state):
     """Return X and the weights, or random rows of them where they are many."""
     n_rows = min(MAX_ROWS, max(1000, rows_in(8 * PART_BYTES, X)))
     if len(X) <= n_rows:
-        return X, sample_weight
+        return X[:], sample_weight
     rows = np.sort(np.random.RandomState(random_state).permutation(len(X))[:n_rows])
     return X[rows], None if sample_weight is None else sample_weight[rows]
 
 
-def _a_few(X, sample_weight, random_state):
-    """Return random rows, of those with a weight."""
-    rows = np.random.RandomState(random_state).permutation(len(X))
-    if sample_weight is not None:
-        rows = rows[sample_weight[rows] > 0]
-    return X[rows[:A_FEW_ROWS]]
+def _a_few(X, random_state):
+    """Return random rows."""
+    return X[np.random.RandomState(random_state).permutation(len(X))[:A_FEW_ROWS]]
 
 
 def learn_scaling(X, continuous, scaling, sample_weight, random_state):
@@ -47,7 +40,7 @@ def learn_scaling(X, continuous, scaling, sample_weight, random_state):
     if scaling is None:
         return np.zeros(X.shape[1]), np.ones(X.shape[1])
     if scaling == "auto":
-        few = _a_few(X, sample_weight, random_state)
+        few = _a_few(X, random_state)
         scaling = "common" if have_common_units(few[:, continuous]) else "standard"
     if scaling == "common":
         variances = scaler.var_[continuous & (scaler.var_ > 0)]
@@ -98,7 +91,7 @@ def _scale_beside_spike(X, scale, sample_weight, random_state):
     column would else lie hundreds of deviations off, and outweigh all other columns: a pixel that
     is almost always white, a flag that is almost never set.
     """
-    some = _a_few(X, None, random_state)
+    some = _a_few(X, random_state)
     n_known = (~np.isnan(some)).sum(axis=0)
     median = np.median if n_known.min() == len(some) else np.nanmedian  # ten times as slow
     spike = median(np.where(n_known > 0, some, 0), axis=0)

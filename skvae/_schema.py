@@ -1,5 +1,6 @@
 """A data frame <-> a matrix of cells: numbers, flags and the indices of levels, NaN if missing."""
 
+import re
 from decimal import Decimal
 from itertools import repeat
 from numbers import Real
@@ -7,6 +8,7 @@ from numbers import Real
 import narwhals.stable.v1 as nw
 import numpy as np
 
+FLOATS = (nw.Float32, nw.Float64)
 # The types of numbers among objects.
 NUMBERS = (Real, Decimal, np.bool_)
 
@@ -28,14 +30,19 @@ class Schema:
     """
 
     @classmethod
-    def fit(cls, X, overrides=None, likelihood_of_numbers=lambda beside_levels: gaussian):
+    def fit(
+        cls, X, overrides=None, likelihood_of_numbers=lambda beside_levels: gaussian, rows=None
+    ):
         """Learn the columns of X; `overrides` is {name, names or selector: likelihood}.
+
+        `rows` are those to learn from, None for all.
 
         One likelihood alone is that of all columns. By default that of numbers is found by what
         `likelihood_of_numbers` returns, told whether there are flags or labels, too: a function
         of a column's values.
         """
         frame = nw.from_native(X, eager_only=True)
+        frame = frame if rows is None else nw.maybe_reset_index(frame[rows])
         if overrides is None or isinstance(overrides, dict):
             kinds = _kinds_by_name(overrides or {}, X, frame.columns)
         else:
@@ -90,9 +97,7 @@ class Schema:
         if frame.implementation != of_fit:
             return self.decode(cells, known)
         columns = [
-            nw.maybe_reset_index(frame.get_column(column.name))
-            if keep.all()
-            else column.decode(np.asarray(values, dtype=np.float64), keep)
+            column.fill(nw.maybe_reset_index(frame.get_column(column.name)), values, keep)
             for column, values, keep in zip(self.columns, cells.T, known.T, strict=True)
         ]
         return self.with_index_of(self._joined(columns), X)
@@ -155,26 +160,6 @@ class Schema:
         """For each column the values that its cells are indices of; None if they are numbers."""
         return [column.levels for column in self.columns]
 
-    @property
-    def integer(self):
-        """For each column whether it has whole numbers only: levels, flags and integers."""
-        return [column.integer for column in self.columns]
-
-    @property
-    def minimum(self):
-        """The smallest cell of each column, NaN if all are missing, shape (n_features_in,)."""
-        return np.array([column.minimum for column in self.columns])
-
-    @property
-    def maximum(self):
-        """The largest cell of each column, NaN if all are missing, shape (n_features_in,)."""
-        return np.array([column.maximum for column in self.columns])
-
-    @property
-    def has_missing(self):
-        """For each column whether `fit` has seen missing cells in it."""
-        return [column.has_missing for column in self.columns]
-
 
 class Column:
     """One column of a schema: numbers as they are, or the index of a level."""
@@ -191,7 +176,6 @@ class Column:
             column.kind, column.levels = _levels_of_labels(series, kind)
         cells = column.encode(series)
         column.integer = column.levels is not None or _is_integer(series) or _is_whole(cells)
-        column.has_missing = bool(np.isnan(cells).any())
         column.minimum, column.maximum = _range(cells, column.integer)
         column.examples = nw.to_native(_examples(series, cells, column.levels))
         return column
@@ -203,6 +187,34 @@ class Column:
         numbers = _numbers(values, self.name)
         return numbers if self.levels is None else _indices_of_numbers(numbers, self.levels)
 
+    def fill(self, series, cells, known):
+        """Return a series with these cells where they are not known.
+
+        It has the dtype of fit, or its own where that one cannot hold what is known.
+        """
+        if known.all():
+            return series
+        cells = np.asarray(cells, dtype=np.float64)
+        made = np.where(known, 0, self._made(cells, known))
+        if not self._keeps(series.dtype, np.where(known, cells, 0), made):
+            return self.decode(cells, known)
+        made = _cast_like(_new_series(made, series), series)
+        return series.zip_with(_new_series(known, series), made)
+
+    def _keeps(self, dtype, known, made):
+        """Return whether a series to be filled stays as it is: large integers are no floats."""
+        of_fit = nw.from_native(self.examples, series_only=True).dtype
+        if self.levels is not None or not (of_fit.is_integer() or of_fit in FLOATS):
+            return False
+        is_better = dtype.is_integer() or not _holds(of_fit, known)
+        return is_better and not np.isnan(made).any() and _holds(dtype, made)
+
+    def _made(self, cells, known):
+        """Return cells, of which those made up are rounded and kept in range if they must be."""
+        if not self.integer:
+            return cells
+        return np.where(known, cells, np.clip(np.rint(cells), self.minimum, self.maximum))
+
     def decode(self, cells, known):
         """Return the series with these cells, in the dtype of the column."""
         cells = np.full(len(cells), np.nan) if np.isnan(self.minimum) else cells
@@ -211,9 +223,7 @@ class Column:
             raise ValueError(
                 f"Column {self.name!r} cannot be missing: its dtype has no such value."
             )
-        if self.integer:
-            made = np.clip(np.rint(cells), self.minimum, self.maximum)
-            cells = np.where(known, cells, made)
+        cells = self._made(cells, known)
         if self.levels is not None:
             series = _take(examples, np.where(missing, 0, cells + 1).astype(np.intp))
         else:
@@ -291,7 +301,7 @@ def _is_integer(series):
 
 
 def _is_float(series):
-    return series.dtype in (nw.Float32, nw.Float64)
+    return series.dtype in FLOATS
 
 
 def _numbers(values, name):
@@ -360,7 +370,8 @@ def _indices_of_labels(values, levels, name):
     index = {level: i for i, level in enumerate(levels) if level is not None}
     labels = values.to_list()
     cells = np.fromiter(map(index.get, labels, repeat(np.nan)), np.float64, len(labels))
-    if are_numbers and np.isnan(cells).all() and not np.isnan(_numbers(values, name)).all():
+    are_strings = all(isinstance(level, str) for level in index)
+    if are_numbers and index and are_strings and not np.isnan(_numbers(values, name)).all():
         raise ValueError(
             f"Column {name!r} of X had labels in fit, now it has numbers; turn them into strings."
         )
@@ -410,7 +421,7 @@ def _series_of_numbers(cells, missing, examples):
     """Return numbers in the dtype of the examples, the first of which is missing."""
     numbers = np.where(missing, 0, cells)
     series = _new_series(numbers, examples)
-    if _holds(examples.dtype, numbers):
+    if not examples.dtype.is_integer() or _holds(examples.dtype, numbers):
         series = _cast_like(series, examples)
     if not missing.any():
         return series
@@ -419,13 +430,15 @@ def _series_of_numbers(cells, missing, examples):
 
 
 def _holds(dtype, numbers):
-    """Return whether a dtype of integers has these numbers; any other is taken to have them."""
+    """Return whether a dtype of numbers has exactly these."""
+    if dtype == nw.Float32:
+        return bool((numbers == numbers.astype(np.float32)).all())
     if not dtype.is_integer():
-        return True
-    ends = np.iinfo(str(dtype).lower())
-    return bool(
-        ((numbers == np.rint(numbers)) & (numbers >= ends.min) & (numbers <= ends.max)).all()
-    )
+        return dtype == nw.Float64
+    n_bits, has_sign = int(re.sub(r"\D", "", str(dtype))), dtype.is_signed_integer()
+    low = -(2.0 ** (n_bits - 1)) if has_sign else 0.0
+    is_held = (numbers == np.rint(numbers)) & (numbers >= low) & (numbers < low + 2.0**n_bits)
+    return bool(is_held.all())
 
 
 def _take(series, rows):

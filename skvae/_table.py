@@ -6,9 +6,9 @@ import numpy as np
 from scipy.special import ndtri
 from sklearn.utils import gen_batches
 
-from ._arrays import has_gaps
+from ._arrays import PART_BYTES, has_gaps, rows_in
 from ._marginal import Marginal, along, slope
-from ._scaling import PART_BYTES, learn_scaling, rows_in, some_rows
+from ._scaling import learn_scaling, some_rows
 
 
 class Layout(NamedTuple):
@@ -174,13 +174,12 @@ def _fit_marginals(X, columns, sample_weight, random_state):
     if not columns:
         return []
     some, weights = some_rows(X, sample_weight, random_state)
-    some = some[:]
     return [tuple(Marginal.fit(some[:, j], weights)) for j in columns]
 
 
 def _normal_knots(x, weights):
     """Return the (x, z) of a column between which the map to a normal is linear."""
-    known = ~np.isnan(x) if weights is None else ~np.isnan(x) & (weights > 0)
+    known = ~np.isnan(x)
     x = x[known].astype(np.float64)
     if not len(x):
         return None

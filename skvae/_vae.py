@@ -213,6 +213,7 @@ class VAETransformer(BaseAutoencoder):
         rows_per_batch=(1.25, 0.5, 256),
         for_real_values="tanh",
         of_mixed=(256, 256),
+        steps_of_mixed=1.5,  # it takes long until drawn rows are like real ones
     )
 
     def __init__(

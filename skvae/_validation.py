@@ -6,8 +6,6 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.utils import check_array
 
-from ._arrays import some_of
-
 
 class Interval(NamedTuple):
     """A number of this kind between two bounds, of which `closed` says which belong to it."""
@@ -151,21 +149,6 @@ def check_sample_weight(sample_weight, n_samples):
     if not weights.any():
         raise ValueError("At least one sample weight must be non-zero: all are zero.")
     return weights
-
-
-def with_weight(X, weights):
-    """Return the rows that have a weight, and these weights."""
-    if weights is None or weights.all():
-        return X, weights
-    rows = np.flatnonzero(weights)
-    if len(rows) < 2:
-        raise ValueError("At least two rows must have a sample weight above zero, but one has.")
-    return some_of(X, rows), weights[rows]
-
-
-def unless_uniform(weights):
-    """Return the weights, None if they are all the same: then rounding would be all they bring."""
-    return None if weights is None or (weights == weights[0]).all() else weights
 
 
 def check_count(name, value):

@@ -194,6 +194,11 @@ def test_the_threshold_is_set_on_enough_rows_that_are_there(n_samples):
     assert min(n_samples, 256) <= n_rows <= n_samples
 
 
+def test_the_threshold_of_a_small_table_is_set_on_all_rows():
+    assert _defaults.rows_for_offset(512, 1, 1000, 10**9) == 512
+    assert _defaults.rows_for_offset(513, 1, 1000, 10**9) == 128
+
+
 def test_powers_of_two_are_powers_of_two():
     numbers = np.geomspace(1, 1e6, 50)
     powers = np.array([_defaults.power_of_two(number, 32, 512) for number in numbers])

@@ -354,6 +354,9 @@ def test_labels_that_have_become_numbers_are_refused(Estimator):
     model = quick(Estimator).fit(frame)
     with pytest.raises(ValueError, match=r"'zip' .* had labels in fit, now it has numbers"):
         model.score_samples(frame.astype({"zip": int}))
+    of_numbers = pd.Categorical([101, 102, 103] * 40)  # numbers may be such labels
+    model_of_numbers = quick(Estimator).fit(frame.assign(zip=of_numbers))
+    assert np.isfinite(model_of_numbers.score_samples(frame.assign(zip=999))).all()
     missing = [model.score_samples(frame.assign(zip=gap)) for gap in (None, np.nan)]
     np.testing.assert_array_equal(*missing)
 

@@ -274,17 +274,26 @@ def test_a_known_integer_outside_the_range_seen_is_untouched(Estimator):
 
 def test_known_cells_that_the_dtype_of_fit_cannot_hold_are_untouched(Estimator):
     rng = np.random.default_rng(0)
-    large = 2**53 + 1 + 2 * np.arange(100)
+    large, single = 2**53 + 1 + 2 * np.arange(100), rng.normal(size=100).astype(np.float32)
     frame = pd.DataFrame(
         {
             "byte": rng.integers(0, 200, 100).astype(np.uint8),
             "whole": rng.integers(0, 9, 100),
             "large": large,
+            "huge": pd.array(large, dtype="Int64"),
+            "single": single,
             "text": rng.choice(["a", "b"], 100),
         }
     )
     model = quick(Estimator).fit(frame)
-    columns = {"byte": [300, None], "whole": [2.5, None], "large": large[:2], "text": ["b", None]}
+    columns = {
+        "byte": [300, None],
+        "whole": [2.5, None],
+        "large": large[:2],
+        "huge": pd.array([large[5], None], dtype="Int64"),
+        "single": [0.1, None],
+        "text": ["b", None],
+    }
     given = pd.DataFrame(columns, index=[7, 3])
     filled = model.impute(given)
     pd.testing.assert_frame_equal(filled[:1], given[:1])
@@ -304,6 +313,25 @@ def test_what_is_filled_in_does_not_depend_on_other_rows(Estimator, settings):
         alone = model.impute(holed.iloc[[row] * 3])
         expected = filled.iloc[[row] * 3]
         pd.testing.assert_frame_equal(alone, expected, check_exact=False, rtol=1e-6)
+
+
+def test_integers_of_128_bits_are_drawn_and_filled(Estimator):
+    values = np.random.default_rng(0).integers(0, 50, 60)
+    frame = pl.DataFrame({"n": pl.Series(values, dtype=pl.Int128), "x": make_rows(60, 1)[:, 0]})
+    model = quick(Estimator).fit(frame)
+    holed = frame.with_columns(n=pl.Series([None, *values[1:].tolist()], dtype=pl.Int128))
+    assert model.sample(3).schema == model.impute(holed).schema == frame.schema
+
+
+def test_only_rows_with_gaps_are_worked_on(Estimator, X, monkeypatch):
+    model = quick(Estimator, scaling="quantile").fit(X)
+    holed, seen = X.copy(), []
+    holed[3, 1] = np.nan
+    run = model._run
+    monkeypatch.setattr(model, "_run", lambda verb, X, *a: seen.append(len(X)) or run(verb, X, *a))
+    model.impute(X)
+    model.impute(holed)
+    assert seen == [1]
 
 
 def test_rows_without_gaps_come_back_as_they_were(Estimator, X):

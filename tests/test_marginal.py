@@ -145,7 +145,7 @@ def test_missing_values_stay_missing_and_leave_no_trace():
 
 
 def test_weights_count_as_repetitions():
-    x, weights = columns()["whole"][:300], np.arange(300) % 3
+    x, weights = columns()["whole"][:300], 1 + np.arange(300) % 3
     weighted = Marginal.fit(x, weights.astype(float))
     repeated = Marginal.fit(np.repeat(x, weights))
     # but for the tails and the heaps, which go by the number of rows

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import ESTIMATORS, quick
+from helpers import ESTIMATORS, make_rows, quick
 from scipy.sparse import csr_array
 from sklearn.datasets import load_wine
 from sklearn.metrics import roc_auc_score
@@ -129,3 +129,29 @@ def test_the_threshold_is_on_no_score():
     assert threshold(scores, np.ones(10), 0.2) == 0.5
     assert threshold(scores, np.ones(10), 0.1) < 0
     assert threshold(scores, np.repeat([0.0, 1.0], [2, 8]), 0.2) == 1.5
+
+
+@pytest.mark.parametrize("as_rows", [np.asarray, csr_array])
+def test_a_robust_fit_judges_the_rows_that_it_leaves_out(Estimator, as_rows):
+    rng = np.random.default_rng(0)
+    X = (rng.random((300, 6)) < np.linspace(0.1, 0.9, 6)).astype(float)
+    X[:15] = 5  # what is left, is flags
+    labels = quick(Estimator, robust=True).fit_predict(as_rows(X))
+    assert set(labels[:15]) == {-1}
+
+
+def test_rows_without_a_score_are_below_the_threshold():
+    scores = np.r_[np.full(20, -np.inf), np.arange(80.0)]
+    bound = threshold(scores, np.ones(100), 0.2)
+    assert ((scores < bound) == (scores == -np.inf)).all()
+    assert np.isfinite(scores[20:] - bound).all()
+
+
+@pytest.mark.parametrize("settings", [{}, {"robust": True}])
+def test_a_warm_start_keeps_the_sizes_that_auto_found(Estimator, settings):
+    X = make_rows(400, 4)
+    model = Estimator(2, max_iter=2, warm_start=True, random_state=0).fit(X[:200])
+    hidden = model.module_.config["hidden_layer_sizes"]
+    model.set_params(**settings)
+    for n_samples in (270, 270, 400):
+        assert model.fit(X[:n_samples]).module_.config["hidden_layer_sizes"] == hidden

@@ -5,7 +5,7 @@ import pytest
 import torch
 from helpers import make_rows, quick
 
-from skvae import _engine, _rows
+from skvae import _arrays, _engine, _rows
 from skvae._rows import BlockRows, Part, Rows
 
 
@@ -75,10 +75,11 @@ def test_a_fit_from_blocks_is_as_good_as_one_from_memory(Estimator, monkeypatch,
     assert from_blocks == pytest.approx(expected, abs=0.25)
 
 
-def test_weights_stay_with_their_rows_in_blocks(Estimator, monkeypatch):
+@pytest.mark.parametrize("weight", [0.0, 1e-4])
+def test_weights_stay_with_their_rows_in_blocks(Estimator, monkeypatch, weight):
     monkeypatch.setattr(_engine, "IN_MEMORY_BYTES", 0)
     X = np.vstack([make_rows(300, 3), 50 + make_rows(300, 3, seed=1)])
-    weights = np.repeat([1.0, 1e-4], 300)
+    weights = np.repeat([1.0, weight], 300)
     model = quick(Estimator, max_iter=20).fit(X, sample_weight=weights)
     assert model.score(X[:300]) > model.score(X[300:]) + 5
 
@@ -110,3 +111,17 @@ def test_what_is_wide_in_working_units_is_read_in_blocks(Estimator, monkeypatch)
     frame = pd.DataFrame({"key": [f"k{i}" for i in range(300)], "x": make_rows(300, 1)[:, 0]})
     quick(Estimator, max_iter=1).fit(frame)
     assert len(made) == 1
+
+
+@pytest.mark.parametrize("index", [3, slice(2, 9), [5, 1], np.arange(20) % 3 == 0])
+def test_some_rows_look_like_an_array(index):
+    X = make_rows(50, 4)
+    X[::7, 2] = np.nan
+    chosen = np.arange(40)[::-2]
+    rows, expected = _arrays.SomeRows(X, chosen), X[chosen]
+    assert rows.shape == expected.shape
+    assert len(rows) == 20
+    np.testing.assert_array_equal(rows[index], expected[index])
+    np.testing.assert_array_equal(rows[index, [0, 2]], expected[index][..., [0, 2]])
+    np.testing.assert_array_equal(rows.take([4, 2])[:], expected[[4, 2]])
+    assert _arrays.share_missing(rows) == np.isnan(expected).mean()

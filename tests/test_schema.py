@@ -161,10 +161,9 @@ def test_cells_of_polars_are_values_flags_and_level_indices():
 
 def test_attributes_say_what_decode_keeps_to():
     schema = Schema.fit(pandas_frame()[["float", "int", "object", "boolean"]])
-    assert schema.has_missing == [True, False, True, True]
-    assert schema.integer == [False, True, True, True]
-    np.testing.assert_array_equal(schema.minimum, [-2, -1, 0, 0])
-    np.testing.assert_array_equal(schema.maximum, [1e6, 40, 2, 1])
+    assert [column.integer for column in schema.columns] == [False, True, True, True]
+    np.testing.assert_array_equal([column.minimum for column in schema.columns], [-2, -1, 0, 0])
+    np.testing.assert_array_equal([column.maximum for column in schema.columns], [1e6, 40, 2, 1])
 
 
 def test_levels_of_polars_categorical_do_not_depend_on_the_order_of_rows():
@@ -225,7 +224,7 @@ def test_a_column_that_is_all_missing_stays_so(library, kwargs, overrides):
     assert_equal(schema.decode(np.array([[0.0], [NAN], [1.0]])), X)
     assert schema.kinds == ["categorical"] or schema.levels == [None]
     assert schema.levels in ([None], [(None,)])
-    assert np.isnan(schema.minimum).all()
+    assert np.isnan([column.minimum for column in schema.columns]).all()
 
 
 @pytest.mark.parametrize("library", [pd, pl])
@@ -357,7 +356,7 @@ def test_objects_that_are_numbers_are_read_as_such():
     schema, X = fit_one([1, None, 5, 2], dtype=object)
     cells = schema.encode(X)
     np.testing.assert_array_equal(cells[:, 0], [1, NAN, 5, 2])
-    assert schema.integer == [True]
+    assert [column.integer for column in schema.columns] == [True]
     assert_equal(schema.decode(cells), X)
 
 

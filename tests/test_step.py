@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 from helpers import Laplace, make_rows, quick
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from skvae import VAETransformer, _step, _training
+from skvae import VAETransformer, _scalars, _step, _training
 
 
 class Recorder:
@@ -72,3 +73,27 @@ def test_a_cuda_graph_is_a_step(Estimator, monkeypatch):
     recorded = outputs(model.fit(X), X)
     monkeypatch.setattr(_training, "CapturedStep", _step.Step)
     np.testing.assert_allclose(recorded, outputs(model.fit(X), X), rtol=1e-3, atol=1e-3)
+
+
+class Watch(TorchDispatchMode):
+    """Notes the operations that are given some of these tensors."""
+
+    def __init__(self, tensors):
+        super().__init__()
+        self.tensors, self.operations = tensors, set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if any(arg is tensor for arg in args for tensor in self.tensors):
+            self.operations.add(func.overloadpacket.__name__.rstrip("_"))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("likelihood", ["auto", "student_t", "gaussian"])
+def test_numbers_on_the_cpu_are_given_to_what_takes_them_on_any_device(likelihood, monkeypatch):
+    made, make = [], _scalars._made
+    monkeypatch.setattr(_scalars, "_made", lambda *args: made.append(make(*args)) or made[-1])
+    with Watch(made) as watch:
+        model = quick(VAETransformer, likelihood=likelihood, max_iter=2).fit(make_rows(120, 4))
+        model.score_samples(make_rows(9, 4))
+    assert watch.operations
+    assert watch.operations <= {"add", "sub", "mul", "div"}
