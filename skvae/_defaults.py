@@ -66,15 +66,16 @@ class Sizes(NamedTuple):
 
         There are none where flags or counts have as many columns as rows: each tells so little of
         its row that a linear map, with its fewer weights, is all that can be learned. There are
-        three where many columns are folded into a map, which two bend too little. None is wider
-        than there are rows (but 128 if these are fewer), which would cost more and learn no more.
+        three where many columns are folded into a map, which two bend too little. Where rows are
+        fewer than columns, no layer is wider than there are rows (or 128, if these are fewer).
         """
         if is_discrete and n_features >= n_samples:
             return ()
         if is_mixed and self.of_mixed:
             return self.of_mixed
         width = power_of_two(2 * n_features, *self.widths)
-        width = min(width, max(LEAST_WIDTH, 2 ** int(np.log2(n_samples))))
+        if n_samples < n_features:
+            width = min(width, max(LEAST_WIDTH, 2 ** int(np.log2(n_samples))))
         layers = width, width // 2, width // 4
         return layers if self.is_map(n_features, n_components, is_discrete) else layers[:2]
 

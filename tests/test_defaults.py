@@ -57,16 +57,16 @@ def test_maps_are_learned_from_larger_batches(monkeypatch):
 
 
 @both
-def test_layers_are_no_wider_than_there_are_rows(sizes):
+def test_layers_of_wide_tables_are_no_wider_than_there_are_rows(sizes):
     def width(n_samples, n_features=600):
         return sizes.hidden_layer_sizes(n_samples, n_features, 8)[0]
 
-    widths = [width(n) for n in (5, 100, 150, 300, 10_000)]
+    widths = [width(n) for n in (5, 100, 255, 300, 10_000)]
     assert widths == sorted(widths)
     assert widths[:3] == [128, 128, 128]
     assert widths[3] == 256
     assert widths[4] == max(sizes.widths)
-    assert width(10_000, 2) == min(sizes.widths)
+    assert width(10_000, 2) == width(100, 20) == min(sizes.widths)
 
 
 def test_numbers_beside_flags_or_levels_get_wider_layers_in_a_vae():
