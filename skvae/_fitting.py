@@ -108,7 +108,7 @@ class FittingMixin:
         config = self._model_config(X, blocks, n_train) | {"masks": missing > 0}
         if start is not None:
             config["masks"] |= start.config["masks"]
-            if self.hidden_layer_sizes == "auto":
+            if isinstance(self.hidden_layer_sizes, str):  # "auto"
                 config["hidden_layer_sizes"] = start.config["hidden_layer_sizes"]
         seeds = _engine.spawn_seeds(self._seed_of_draws(None), 5)
         plan = self._plan(n_train, blocks, missing)

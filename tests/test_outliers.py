@@ -155,3 +155,9 @@ def test_a_warm_start_keeps_the_sizes_that_auto_found(Estimator, settings):
     model.set_params(**settings)
     for n_samples in (270, 270, 400):
         assert model.fit(X[:n_samples]).module_.config["hidden_layer_sizes"] == hidden
+
+
+def test_a_warm_start_takes_sizes_in_any_sequence(X):
+    for sizes in ((8, 4), [8, 4], np.array([8, 4])):
+        model = quick(VAETransformer, hidden_layer_sizes=sizes, warm_start=True, max_iter=1)
+        assert model.fit(X).fit(X).module_.config["hidden_layer_sizes"] == (8, 4)
