@@ -66,11 +66,24 @@ def some_of(X, rows):
     return SomeRows(X, rows) if isinstance(X, np.ndarray) else X.take(rows)
 
 
+def at_random(X, weights, n_rows, seed):
+    """Return rows drawn at random, in their order, and their weights; all if they are no more."""
+    if len(X) <= n_rows:
+        return X, weights
+    rows = np.sort(np.random.RandomState(seed).permutation(len(X))[:n_rows])
+    return some_of(X, rows), None if weights is None else weights[rows]
+
+
+def rows_with_weight(weights):
+    """Return the indices of rows that have a weight, None if all have."""
+    return None if weights is None or weights.all() else np.flatnonzero(weights)
+
+
 def with_weight(X, weights):
     """Return the rows that have a weight, and these weights."""
-    if weights is None or weights.all():
+    rows = rows_with_weight(weights)
+    if rows is None:
         return X, weights
-    rows = np.flatnonzero(weights)
     if len(rows) < 2:
         raise ValueError(
             "Fewer than two rows are left to learn from: those with a sample weight above zero "

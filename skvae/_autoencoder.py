@@ -5,6 +5,7 @@ from numbers import Real
 import numpy as np
 
 from . import _defaults, _latent
+from ._arrays import at_random
 from ._base import AUTO, RULES, BaseAutoencoder
 from ._defaults import resolved
 from ._models import Autoencoder
@@ -265,7 +266,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.latent_density_ = None
         if self.latent_density is not None:
             n_rows = _defaults.rows_for_density(n_steps)
-            X, weights = _latent.some_rows(X, weights, n_rows, seed)
+            X, weights = at_random(X, weights, n_rows, seed)
             codes = self._run("encode", X).astype(np.float64)
             self.latent_density_ = _latent.fit(self.latent_density, codes, weights, seed)
 

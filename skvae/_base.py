@@ -17,7 +17,7 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import _blocks, _engine
-from ._arrays import DenseOnDemand, with_weight
+from ._arrays import DenseOnDemand, rows_with_weight, with_weight
 from ._cells import CellsMixin
 from ._fitting import FittingMixin
 from ._networks import ACTIVATIONS
@@ -201,8 +201,7 @@ class BaseAutoencoder(
         if is_frame(X):
             check_array(np.zeros((len(X), 1)), ensure_min_samples=2, estimator=self)
             chosen = None if self.likelihood == "auto" else self.likelihood
-            weights = check_sample_weight(sample_weight, len(X))
-            rows = None if weights is None or weights.all() else np.flatnonzero(weights)
+            rows = rows_with_weight(check_sample_weight(sample_weight, len(X)))
             numbers = partial(self._likelihood_of_numbers, X.shape[1])
             self._schema = Schema.fit(X, chosen, numbers, rows)
         elif isinstance(self.likelihood, dict):
@@ -264,10 +263,16 @@ class BaseAutoencoder(
             result[lost] = self._run(verb, X[lost].astype(np.float64), *args)
         return result
 
-    def _score(self, verb, X):
+    def _log_density(self, verb, X):
         """Return a log-density of validated rows in the units of the data."""
-        scores = self._run(verb, X) + self._table.log_jacobian(X)
-        # So far out that even float64 overflows: infinity less infinity.
+        return self._run(verb, X) + self._table.log_jacobian(X)
+
+    def _score(self, verb, X):
+        """Return the same, the lowest for rows so far out that even float64 overflows.
+
+        (Infinity less infinity is no number. Rows that train are not so: `fit` sees to it.)
+        """
+        scores = self._log_density(verb, X)
         return np.where(np.isnan(scores), -np.inf, scores)
 
     def transform(self, X):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import _blocks, _defaults, _engine
-from ._arrays import share_missing, share_out_totals, some_of, unless_uniform, with_weight
+from ._arrays import at_random, share_missing, share_out_totals, unless_uniform, with_weight
 from ._defaults import resolved
 from ._outliers import threshold, without_outliers
 from ._progress import Epochs, Printer, with_callbacks
@@ -266,12 +266,18 @@ class FittingMixin:
 
         def part(X, weights):
             n_rows = _defaults.rows_for_offset(len(X), self.n_iter_, n_passes, n_weights)
-            if n_rows == len(X):
-                return X, weights
-            rows = np.sort(np.random.default_rng(seed).choice(len(X), n_rows, replace=False))
-            return some_of(X, rows), None if weights is None else weights[rows]
+            return at_random(X, weights, n_rows, seed)
 
-        self._finish(*part(job.X, job.weights), n_steps, seed)
-        X, weights = part(X, weights)
-        weights = np.ones(len(X)) if weights is None else weights
-        self.offset_ = float(threshold(self._score("score", X), weights, self.contamination))
+        trained, of_trained = part(job.X, job.weights)
+        self._finish(trained, of_trained, n_steps, seed)
+        scores = self._log_density("score", trained)
+        if np.isnan(scores).any():
+            raise ValueError(
+                f"The score of a training row is no number: likelihood={self.likelihood!r} gives "
+                "none for some of the values or of the codes that the prior has."
+            )
+        if job.X is not X:  # rows that look like outliers did not train
+            trained, of_trained = part(X, weights)
+            scores = self._score("score", trained)
+        of_trained = np.ones(len(scores)) if of_trained is None else of_trained
+        self.offset_ = float(threshold(scores, of_trained, self.contamination))

@@ -9,14 +9,6 @@ from sklearn.base import clone
 from sklearn.utils.validation import has_fit_parameter
 
 
-def some_rows(X, sample_weight, n_rows, seed):
-    """Return X and the weights, or random rows of them where they are more than are needed."""
-    if len(X) <= n_rows:
-        return X, sample_weight
-    rows = np.random.RandomState(seed % 2**32).choice(len(X), n_rows, replace=False)
-    return X[rows], None if sample_weight is None else sample_weight[rows]
-
-
 def fit(density, Z, sample_weight, seed):
     """Return a density fitted to codes Z of shape (n_samples, n_components)."""
     density = _seeded(_mixture(Z) if isinstance(density, str) else clone(density), seed)

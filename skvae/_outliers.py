@@ -15,7 +15,8 @@ def threshold(scores, weights, contamination):
     It lies midway between two distinct scores, never on one: a score that differs in its last
     bit from one call to another would else change its label.
     """
-    scores = np.maximum(scores, np.finfo(np.float64).min)  # minus infinity has no middle
+    # Minus infinity has no middle with others, nor is there anything below it.
+    scores = np.maximum(scores, np.finfo(np.float64).min / 2)
     values, inverse = np.unique(scores, return_inverse=True)
     total = np.cumsum(np.bincount(inverse, weights=weights))
     first = int(np.searchsorted(total, contamination * total[-1], side="right"))

@@ -9,7 +9,7 @@ from torch.nn.functional import pad
 # Principal axes are found among a few more, in so many rounds: enough for the reconstruction to
 # be the best to within a thousandth.
 N_SPARE_AXES, N_ROUNDS = 10, 10
-# All axes, in one round, cost no more if they are this many times those.
+# If columns are no more than this many times those, all axes are found at once.
 FEW_AXES = 2
 
 
@@ -29,10 +29,10 @@ def deviations(x: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
 def principal_axes(x: Tensor, n: int, generator: Generator) -> tuple[Tensor, Tensor]:
     """Return n principal axes of centred rows, (n_features, n), and the norms of x along them.
 
-    Found by subspace iteration, which takes a few products with x, however many columns there
-    are. The axes depend on x'x alone, so not on whether a row is repeated or weighs more: what
-    is drawn has the same shape for either, and the largest number of an axis is positive. Axes
-    that the rows do not have are zero.
+    Where columns are many, they are found by subspace iteration, which takes a few products with
+    x, however many there are. The axes depend on x'x alone, so not on whether a row is repeated or
+    weighs more: what is drawn has the same shape for either, and the largest number of an axis is
+    positive. Axes that the rows do not have are zero.
     """
     n_features, width = x.shape[1], n + N_SPARE_AXES
     if n_features <= FEW_AXES * width:

@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import gen_batches
 
-from ._arrays import PART_BYTES, rows_in
+from ._arrays import PART_BYTES, at_random, rows_in
 
 # Rows from which quantiles are taken, drawn at random where there are more.
 MAX_ROWS = 100_000
@@ -20,15 +20,13 @@ A_FEW_ROWS = 1000
 def some_rows(X, sample_weight, random_state):
     """Return X and the weights, or random rows of them where they are many."""
     n_rows = min(MAX_ROWS, max(1000, rows_in(8 * PART_BYTES, X)))
-    if len(X) <= n_rows:
-        return X[:], sample_weight
-    rows = np.sort(np.random.RandomState(random_state).permutation(len(X))[:n_rows])
-    return X[rows], None if sample_weight is None else sample_weight[rows]
+    X, weights = at_random(X, sample_weight, n_rows, random_state)
+    return X[:], weights
 
 
 def _a_few(X, random_state):
     """Return random rows."""
-    return X[np.random.RandomState(random_state).permutation(len(X))[:A_FEW_ROWS]]
+    return at_random(X, None, A_FEW_ROWS, random_state)[0][:]
 
 
 def learn_scaling(X, continuous, scaling, sample_weight, random_state):

@@ -109,9 +109,7 @@ class Schema:
         """Raise if the cells of a column are levels, which a sparse matrix cannot have."""
         for column in self.columns:
             if column.levels is not None:
-                raise ValueError(
-                    f"Column {column.name!r} had categories in fit: X must be a data frame."
-                )
+                raise _needs_a_frame(column.name)
 
     @staticmethod
     def with_index_of(frame, X):
@@ -362,10 +360,14 @@ def _in_order(series, observed):
     return sorted(observed)
 
 
+def _needs_a_frame(name):
+    return ValueError(f"Column {name!r} had categories in fit: X must be a data frame.")
+
+
 def _indices_of_labels(values, levels, name):
     """Return the index of each label, NaN where it is missing or no level."""
     if isinstance(values, np.ndarray):
-        raise ValueError(f"Column {name!r} had categories in fit: X must be a data frame.")
+        raise _needs_a_frame(name)
     are_numbers = _is_numeric(values)  # raises if the cells are lists or dates
     index = {level: i for i, level in enumerate(levels) if level is not None}
     labels = values.to_list()

@@ -36,7 +36,8 @@ TORCH_FILES += ["_bounds", "_importance", "_principal", "_networks", "_columns",
 TORCH_FILES += ["_ordinal", "_real", "_discrete", "_likelihood", "_scalars"]
 ALLOWED = {
     "__init__": {"_autoencoder", "_vae", "_version", "likelihoods"},
-    "_autoencoder": SKLEARN_SIDE | {"_base", "_defaults", "_latent", "_models", "_validation"},
+    "_autoencoder": SKLEARN_SIDE
+    | {"_arrays", "_base", "_defaults", "_latent", "_models", "_validation"},
     "_vae": SKLEARN_SIDE | {"_base", "_blocks", "_defaults", "_engine", "_models", "_validation"},
     "_base": SKLEARN_SIDE
     | {

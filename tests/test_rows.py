@@ -125,3 +125,14 @@ def test_some_rows_look_like_an_array(index):
     np.testing.assert_array_equal(rows[index, [0, 2]], expected[index][..., [0, 2]])
     np.testing.assert_array_equal(rows.take([4, 2])[:], expected[[4, 2]])
     assert _arrays.share_missing(rows) == np.isnan(expected).mean()
+
+
+def test_rows_at_random_keep_their_order_and_their_weights():
+    X, weights = np.arange(500.0)[:, None], np.arange(500.0)
+    some, of_some = _arrays.at_random(X, weights, 40, 0)
+    assert len(some) == 40
+    np.testing.assert_array_equal(some[:][:, 0], of_some)
+    assert (np.diff(of_some) > 0).all()
+    assert of_some[0] < 100 < 400 < of_some[-1]
+    assert _arrays.at_random(X, None, 40, 0)[1] is None
+    assert _arrays.at_random(X, weights, 500, 0)[0] is X

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from helpers import make_curve, make_rows, quick
+from helpers import Laplace, make_curve, make_rows, quick
 from sklearn.exceptions import NotFittedError
 
 from skvae import AutoencoderTransformer, VAETransformer, _training
@@ -330,3 +330,19 @@ def test_the_loss_curve_ends_at_the_loss_of_the_model(X):
     error = X - model.inverse_transform(model.transform(X))
     loss = 0.5 * ((error**2).sum(axis=1).mean() + X.shape[1] * np.log(2 * np.pi))
     assert model.loss_curve_[-1] == pytest.approx(loss, rel=1e-4)
+
+
+class NoNumberInFloat64(Laplace):
+    """Can be learned in float32, but gives no score to rows of float64."""
+
+    def log_prob(self, x, loc, raw):
+        log_prob = super().log_prob(x, loc, raw)
+        return log_prob * torch.nan if loc.dtype == torch.float64 else log_prob
+
+
+@pytest.mark.parametrize("robust", [False, True])
+def test_training_rows_without_a_score_are_an_error(Estimator, X, robust):
+    model = quick(Estimator, likelihood=NoNumberInFloat64, robust=robust)
+    with pytest.raises(ValueError, match="score of a training row is no number"):
+        model.fit(X)
+    assert np.isfinite(model.fit(X.astype(np.float32)).offset_)
