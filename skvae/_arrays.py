@@ -61,6 +61,24 @@ class SomeRows:
         return _n_missing(self)
 
 
+class SomeColumns:
+    """Some columns of an array, or of what looks like one: what is indexed is copied."""
+
+    def __init__(self, X, columns):
+        self.X, self.columns = X, columns
+        self.shape, self.dtype, self.itemsize = (len(X), len(columns)), X.dtype, X.itemsize
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, rows):
+        return self.X[rows][..., self.columns]
+
+    def take(self, rows):
+        """Return some rows of these columns."""
+        return SomeColumns(some_of(self.X, rows), self.columns)
+
+
 def some_of(X, rows):
     """Return some rows; those of an array are copied only as they are indexed."""
     return SomeRows(X, rows) if isinstance(X, np.ndarray) else X.take(rows)

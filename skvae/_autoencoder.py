@@ -53,8 +53,9 @@ class AutoencoderTransformer(BaseAutoencoder):
         of words or likes, are "multinomial". A name holds for all columns: "gaussian" (with a
         noise scale for each, at least that of rounding to the values that it takes), "student_t"
         (the same, some cells are wild), "heteroscedastic_gaussian" and "heteroscedastic_student_t"
-        (noise that differs from row to row), "ordinal" (by their quantiles; whole, rounded and
-        repeated numbers as such), "bernoulli" (values in [0, 1]), "poisson" and
+        (noise that differs from row to row), "censored_logistic" (where rows are heaped on the
+        least or the greatest value, all beyond is seen as that), "ordinal" (by their quantiles;
+        whole, rounded and repeated numbers as such), "bernoulli" (values in [0, 1]), "poisson" and
         "negative_binomial" (counts), "multinomial" (a row is counts over the columns). So does a
         subclass of :class:`skvae.likelihoods.Likelihood`. A dict {columns: likelihood} overrides
         "auto" for columns of a data frame, where "categorical" may be chosen, too; columns are a

@@ -13,6 +13,8 @@ from ._table import Layout
 FEW_VALUES, SHARE_OF_ONE = 50, 0.1
 # It is coarse if it spans no more than this many steps, and has this many rows for each value.
 FEW_STEPS, ROWS_A_VALUE = 50, 10
+# Rows are heaped on a value if it has this many times those of the next one.
+HEAPED = 2
 
 
 class Block(NamedTuple):
@@ -85,6 +87,23 @@ def is_coarse(x):
     return np.ptp(values) < (FEW_STEPS + 0.5) * np.diff(values).min()  # rounding does not decide
 
 
+def is_censored(x):
+    """Tell whether rows are heaped on the least or the greatest of three or more values.
+
+    There must be many, others beside them, and far fewer on the next value: the ends of a scale
+    of marks are no limits.
+    """
+    _, n_rows = np.unique(x[~np.isnan(x)], return_counts=True)
+    if len(n_rows) < 3:
+        return False
+    most = n_rows.sum() - ROWS_A_VALUE
+    ends = n_rows[:2], n_rows[:-3:-1]
+    return any(
+        max(SHARE_OF_ONE * n_rows.sum(), HEAPED * beside) <= there <= most
+        for there, beside in ends
+    )
+
+
 def have_shares(X, blocks):
     """Tell whether a column of flags has values between zero and one."""
     numbers = [block for block in blocks if block.levels is None]
@@ -117,13 +136,15 @@ def are_mixed(blocks):
 def layout(blocks):
     """Return the order of columns in the model, and which are scaled."""
     numbers, ordinal, last = ([b for b in blocks if b.place == place] for place in range(3))
-    continuous = [_engine.describe(b.likelihood).continuous for b in numbers for _ in b.columns]
+    kinds = [_engine.describe(b.likelihood) for b in numbers for _ in b.columns]
+    continuous = [kind.continuous for kind in kinds]
     return Layout(
         np.array([j for block in numbers for j in block.columns], dtype=int),
         np.array(continuous, dtype=bool),
         tuple(j for block in ordinal for j in block.columns),
         tuple(j for block in last for j in block.columns),
         tuple(n for block in last for n in block.levels),
+        tuple(i for i, kind in enumerate(kinds) if kind.stops),
     )
 
 

@@ -172,10 +172,12 @@ class Columns:
         """The cells whose first shared number is the variance of their noise."""
         return [block.cells for block in self.blocks if block.likelihood.shared_is_variance]
 
-    @property
-    def with_rounding(self) -> list[slice]:
-        """The cells whose first shared number is the variance of rounding."""
-        return [block.cells for block in self.blocks if block.likelihood.shared_is_rounding]
+    def read_off(self, ordered: Tensor, shared: Tensor) -> None:
+        """Set those of the shared vectors that are read off rows, whose columns are ascending."""
+        for likelihood, cells, _ in self.blocks:
+            vectors = likelihood.read_off(ordered[:, cells])
+            for i, vector in enumerate(vectors, likelihood.n_shared - likelihood.n_read_off):
+                shared[i, cells] = vector
 
     def blurred(self, shared: Tensor, noise: float) -> Tensor:
         """Return shared vectors as if real values had further noise of this scale."""

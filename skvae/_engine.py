@@ -187,6 +187,7 @@ class Description(NamedTuple):
     takes_intervals: bool
     redraws: bool
     shares_out_total: bool
+    stops: bool
 
 
 def describe(likelihood: LikelihoodParameter) -> Description:
@@ -198,6 +199,7 @@ def describe(likelihood: LikelihoodParameter) -> Description:
         takes_intervals=resolved.n_cells == 2,
         redraws=type(resolved).redraw is not Likelihood.redraw,
         shares_out_total=resolved.shares_out_total,
+        stops=resolved.stops,
     )
 
 
@@ -253,7 +255,7 @@ def _initialize(
     some = _to_cpu(rows.some(n_rows))
     mean = _mean(some)
     model.initialize(generator, mean)
-    model.note_rounding(_in_order(some.x[:: -(-len(some.x) // MANY_ROWS)]))
+    model.note_values(_in_order(some.x[:: -(-len(some.x) // MANY_ROWS)]))
     if start is not None:
         model.start_from(start)
     elif by_pca:

@@ -18,6 +18,7 @@ from ._bounds import weighted
 from ._columns import BlockSpec, Columns
 from ._networks import MLP
 from ._principal import deviations, principal_axes
+from ._real import rounding
 
 TINY = 1e-30
 # Shares of the spread along the first axis of a PCA: what is less is not blown up to a code of
@@ -64,16 +65,6 @@ class Seen(NamedTuple):
     input: Tensor
 
 
-def rounding(ordered: Tensor) -> Tensor:
-    """Return the variance of rounding to the values of each column; zero of constants.
-
-    Their usual distance tells it. Columns are in ascending order, gaps in the table last.
-    """
-    gaps = ordered.diff(dim=0)
-    step = gaps.masked_fill(~(gaps > 0), torch.nan).nanmedian(dim=0).values.nan_to_num()
-    return step.square() / 12
-
-
 class LatentModel(nn.Module):
     """What both models share: two networks, and the distribution of a row between them.
 
@@ -103,8 +94,7 @@ class LatentModel(nn.Module):
         self.n_inputs = columns.n_cells + (columns.n_columns if masks else 0)
         self.is_wide = columns.n_cells > columns.n_columns
         self.register_buffer("shared", torch.ones(columns.n_shared, columns.n_cells))
-        for cells in columns.with_rounding:
-            self.shared[0, cells] = 0
+        columns.read_off(torch.full((2, columns.n_cells), torch.nan), self.shared)
         self.register_buffer("least_variance", torch.zeros(columns.n_cells))
         for name in ("column_of", "first_cell"):
             self.register_buffer(name, torch.tensor(getattr(columns, name)), persistent=False)
@@ -115,17 +105,16 @@ class LatentModel(nn.Module):
         self.decoder.initialize(generator, self.gain)
         self.decoder.biases[-1].data.copy_(self.columns.start(mean))
 
-    def note_rounding(self, ordered: Tensor) -> None:
+    def note_values(self, ordered: Tensor) -> None:
         """Let no column have less noise than comes of rounding to the values that it takes.
 
         Columns are in ascending order. Whole numbers of which a column has few, as a pixel that is
         seldom lit, would else get a noise scale of nearly zero, and one such value that is new
-        outweigh all other columns.
+        outweigh all other columns. What else a likelihood reads off the values is set, too.
         """
         for cells in self.columns.with_variance:
             self.least_variance[cells] = rounding(ordered[:, cells])
-        for cells in self.columns.with_rounding:
-            self.shared[0, cells] = rounding(ordered[:, cells])
+        self.columns.read_off(ordered, self.shared)
 
     def start_from_rows(
         self, x: Tensor, weight: Tensor | None, mean: Tensor, generator: Generator

@@ -18,6 +18,8 @@ class Likelihood:
     n_shared : int
         Vectors of n_features that it takes after them, the same for every row: learned, if there
         are `shared_statistics` of them.
+    n_read_off : int
+        How many of these, the last, are read off the training rows once, by `read_off`.
     support : str
         The values that it accepts, in words, for the error message.
     continuous : bool
@@ -31,14 +33,14 @@ class Likelihood:
         autoencoder then starts from a PCA of these columns.
     shared_is_variance : bool
         Whether its first shared vector is the variance of the noise, which is learned.
-    shared_is_rounding : bool
-        Whether its first shared vector is the variance of rounding to the values that a column
-        takes. It is read off the training rows once, not learned.
     needs_levels : bool
         Whether it is built with the number of levels of each categorical column.
     shares_out_total : bool
         Whether a row is one total that is shared out over the columns. A VAE of such rows alone
         has a lighter KL term, unless told otherwise.
+    stops : bool
+        Whether values may stop at the least or the greatest that was seen, so that what is drawn
+        there is exactly that.
     n_cells : int
         Numbers that it gets for each column, side by side, and for each parameter gives or takes:
         one, or two if a value is the middle and the width of an interval (see `Ordinal`).
@@ -46,13 +48,14 @@ class Likelihood:
 
     n_params = 1
     n_shared = 0
+    n_read_off = 0
     support = "real numbers"
     continuous = True
     starts_with_mean = False
     shared_is_variance = False
-    shared_is_rounding = False
     needs_levels = False
     shares_out_total = False
+    stops = False
     n_updates = 1
     n_cells = 1
 
@@ -107,6 +110,13 @@ class Likelihood:
     def params_for_mean(self, mean: Tensor) -> tuple[Tensor, ...]:
         """Return decoder outputs with about this mean, where training starts; n_params vectors."""
         return tuple(torch.zeros_like(mean) for _ in range(self.n_params))
+
+    def read_off(self, ordered: Tensor) -> tuple[Tensor, ...]:
+        """Return `n_read_off` vectors, what the values of training rows say from the start.
+
+        Columns are in ascending order, gaps, which are NaN, last.
+        """
+        return ()
 
     def shared_statistics(self, x: Tensor, *params: Tensor) -> tuple[Tensor, ...]:
         """Return a statistic of each value, shape of x, for each shared vector that is learned.

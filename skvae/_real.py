@@ -22,6 +22,16 @@ LOG_2PI = math.log(2 * math.pi)
 DF = 8
 
 
+def rounding(ordered: Tensor) -> Tensor:
+    """Return the variance of rounding to the values of each column; zero of constants.
+
+    Their usual distance tells it. Columns are in ascending order, gaps in the table last.
+    """
+    gaps = ordered.diff(dim=0)
+    step = gaps.masked_fill(~(gaps > 0), torch.nan).nanmedian(dim=0).values.nan_to_num()
+    return step.square() / 12
+
+
 class Gaussian(Likelihood):
     """Real values: squared error, with a noise variance for each feature that is learned."""
 
@@ -66,7 +76,7 @@ class HeteroscedasticGaussian(Likelihood):
     starts_with_mean = True
     n_params = 2
     n_shared = 1
-    shared_is_rounding = True
+    n_read_off = 1
     floor = 0.01
 
     def _scale(self, raw: Tensor, rounding: Tensor) -> Tensor:
@@ -121,6 +131,9 @@ class HeteroscedasticGaussian(Likelihood):
 
     def sample(self, loc: Tensor, raw: Tensor, rounding: Tensor, generator: Generator) -> Tensor:
         return loc + self._scale(raw, rounding) * self._noise(loc, generator)
+
+    def read_off(self, ordered: Tensor) -> tuple[Tensor, ...]:
+        return (rounding(ordered),)
 
     def params_for_mean(self, mean: Tensor) -> tuple[Tensor, ...]:
         # a scale of one, as for the other likelihoods

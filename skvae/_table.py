@@ -6,9 +6,12 @@ import numpy as np
 from scipy.special import ndtri
 from sklearn.utils import gen_batches
 
-from ._arrays import PART_BYTES, has_gaps, rows_in
+from ._arrays import PART_BYTES, SomeColumns, has_gaps, rows_in
 from ._marginal import Marginal, along, slope
 from ._scaling import learn_scaling, some_rows
+
+# How far from the end of what was seen is at it, in units of the scale.
+NEAR = 1e-6
 
 
 class Layout(NamedTuple):
@@ -19,6 +22,7 @@ class Layout(NamedTuple):
     ordinal : columns of numbers that become intervals, which follow in the model.
     categorical : columns of level indices, which come last.
     levels : how many levels each of these has.
+    limited : those of `order`, by their place in it, that may stop at an end of what was seen.
     """
 
     order: np.ndarray
@@ -26,6 +30,7 @@ class Layout(NamedTuple):
     ordinal: tuple[int, ...]
     categorical: tuple[int, ...]
     levels: tuple[int, ...]
+    limited: tuple[int, ...] = ()
 
     @classmethod
     def of_numbers(cls, n_columns):
@@ -41,6 +46,8 @@ class Table:
     None: it is pickled as such.
     """
 
+    limited, ends = (), None
+
     @classmethod
     def fit(cls, X, layout=None, *, scaling, sample_weight=None, random_state=None):
         """Learn the map from X; `scaling` is that of the estimators.
@@ -48,16 +55,19 @@ class Table:
         Without a layout all columns are numbers that are scaled.
         """
         table, layout = cls(), layout or Layout.of_numbers(X.shape[1])
-        table.order, table.continuous, table.ordinal, table.categorical, table.levels = layout
+        table.order, table.continuous, table.ordinal, table.categorical, table.levels, _ = layout
         table.is_plain = np.array_equal(layout.order, np.arange(X.shape[1]))
         table.marginals = _fit_marginals(X, layout.ordinal, sample_weight, random_state)
-        X = table._numbers(X)
+        if not table.is_plain:
+            X = SomeColumns(X, layout.order)
         table.center, table.scale, table.knots = np.zeros(X.shape[1]), np.ones(X.shape[1]), None
         if not X.shape[1]:
             return table
         center, scale = learn_scaling(X, table.continuous, scaling, sample_weight, random_state)
         table.center = np.where(table.continuous, np.nan_to_num(center), 0)
         table.scale = np.where(table.continuous & ~np.isnan(scale), scale, 1)
+        table.limited = layout.limited
+        table.ends = _ends(X, layout.limited, random_state) if layout.limited else None
         if scaling == "quantile":
             some, weights = some_rows(X, sample_weight, random_state)
             some = table._standardize(some)
@@ -95,6 +105,7 @@ class Table:
             numbers[:, j] = along(numbers[:, j], z, x)
         numbers *= self.scale.astype(Z.dtype)
         numbers += self.center.astype(Z.dtype)
+        self._to_ends(numbers)
         if self.is_plain:
             return numbers
         n_numbers, n_ordinal = len(self.order), len(self.ordinal)
@@ -154,6 +165,18 @@ class Table:
         pairs = (marginal.forward(X[:, j]) for j, marginal in self._marginals())
         return [np.column_stack(pair).astype(X.dtype) for pair in pairs]
 
+    def _to_ends(self, numbers):
+        """Set what differs by rounding from an end of what was seen to that."""
+        if not self.limited:
+            return
+        columns = list(self.limited)
+        near = NEAR * self.scale[columns]
+        for rows in gen_batches(len(numbers), rows_in(PART_BYTES, numbers)):
+            x = numbers[rows, columns]
+            for end in self.ends:
+                x = np.where(np.abs(x - end) <= near, end, x)
+            numbers[rows, columns] = x
+
     def _numbers(self, X):
         return X if self.is_plain else X[:, self.order]
 
@@ -167,6 +190,12 @@ class Table:
         Z = np.subtract(X, self.center, dtype=X.dtype)
         Z /= self.scale.astype(X.dtype)
         return Z
+
+
+def _ends(X, columns, random_state):
+    """Return the least and the greatest value of these columns, in the first and second row."""
+    some = some_rows(X, None, random_state)[0][:, list(columns)]
+    return np.array([np.fmin.reduce(some), np.fmax.reduce(some)], dtype=np.float64)
 
 
 def _fit_marginals(X, columns, sample_weight, random_state):

@@ -63,13 +63,16 @@ class VAETransformer(BaseAutoencoder):
         chance, as of words or likes, are "multinomial"; other numbers, in arrays and in frames of
         numbers alone, are "heteroscedastic_student_t" where they hardly repeat (over 50 values,
         none in more than a tenth of the rows, in up to 50 columns) or are few (a span of up to 50
-        steps, ten rows for each value) and "student_t" else. A name holds for all columns:
+        steps, ten rows for each value) and "student_t" else; of more than 50 columns, those that
+        stop at a limit (their least or greatest value is in a tenth of the rows, and in twice as
+        many as the next) are "censored_logistic". A name holds for all columns:
         "gaussian" (with a learned noise scale for each, at least that of rounding to the values
         that the column takes), "student_t" (the same, some cells are wild),
         "heteroscedastic_gaussian" and "heteroscedastic_student_t" (noise that differs from row to
-        row), "ordinal" (by their quantiles; whole, rounded and repeated numbers as such),
-        "bernoulli" (values in [0, 1]), "poisson" and "negative_binomial" (counts), "multinomial"
-        (a row is counts over the columns). So does a subclass of
+        row), "censored_logistic" (where rows are heaped on the least or the greatest value, all
+        beyond is seen as that), "ordinal" (by their quantiles; whole, rounded and repeated numbers
+        as such), "bernoulli" (values in [0, 1]), "poisson" and "negative_binomial" (counts),
+        "multinomial" (a row is counts over the columns). So does a subclass of
         :class:`skvae.likelihoods.Likelihood`. A dict {columns: likelihood} overrides "auto" for
         columns of a data frame, where "categorical" may be chosen, too; columns are a name, a
         tuple of names, or a function that takes the frame and returns names, as
@@ -298,6 +301,8 @@ class VAETransformer(BaseAutoencoder):
             return lambda x: "ordinal"
 
         def of_values(x):
+            if n_columns > A_FEW_COLUMNS and _blocks.is_censored(x):
+                return "censored_logistic"
             # Where one of many values is frequent, a scale by row would shrink until it is a
             # spike of the density; where they are few, their distances say how far it may.
             by_row = _blocks.is_coarse(x) or (n_columns <= A_FEW_COLUMNS and _blocks.is_smooth(x))
@@ -335,7 +340,8 @@ class VAETransformer(BaseAutoencoder):
 
         In "ordinal" columns a whole or rounded number has the mean density of the cell around it:
         for whole numbers that is their probability. A value that many rows share, beside others on
-        no grid, has a probability, too.
+        no grid, has a probability, too. So has the limit of a "censored_logistic" column, per unit
+        of the scaled column (its standard deviation, as a rule).
 
         Parameters
         ----------

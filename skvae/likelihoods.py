@@ -6,6 +6,7 @@ every row (a noise variance, say). To add one: write a class, add a line to `LIK
 of your own works without that: pass it as ``likelihood=MyLikelihood``.
 """
 
+from ._censored import CensoredLogistic
 from ._discrete import Bernoulli, Categorical, Multinomial, NegativeBinomial, Poisson
 from ._likelihood import Likelihood
 from ._ordinal import Ordinal
@@ -15,6 +16,7 @@ __all__ = [
     "LIKELIHOODS",
     "Bernoulli",
     "Categorical",
+    "CensoredLogistic",
     "Gaussian",
     "HeteroscedasticGaussian",
     "HeteroscedasticStudentT",
@@ -30,6 +32,7 @@ LIKELIHOODS: dict[str, type[Likelihood]] = {
     "gaussian": Gaussian,
     "heteroscedastic_gaussian": HeteroscedasticGaussian,
     "student_t": StudentT,
+    "censored_logistic": CensoredLogistic,
     "heteroscedastic_student_t": HeteroscedasticStudentT,
     "bernoulli": Bernoulli,
     "poisson": Poisson,

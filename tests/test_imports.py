@@ -33,7 +33,7 @@ SKLEARN_FILES = {
 # The files of the torch side, from the top down: each may import those after it.
 TORCH_FILES = ["_engine", "_training", "_step", "_optimizer", "_rows", "_models", "_latent_model"]
 TORCH_FILES += ["_bounds", "_importance", "_principal", "_networks", "_columns", "likelihoods"]
-TORCH_FILES += ["_ordinal", "_real", "_discrete", "_likelihood", "_scalars"]
+TORCH_FILES += ["_ordinal", "_censored", "_real", "_discrete", "_likelihood", "_scalars"]
 ALLOWED = {
     "__init__": {"_autoencoder", "_vae", "_version", "likelihoods"},
     "_autoencoder": SKLEARN_SIDE
@@ -94,16 +94,17 @@ ALLOWED = {
     "_rows": {"torch"},
     "_models": {"torch", "_bounds", "_columns", "_importance", "_latent_model", "_networks"}
     | {"_principal"},
-    "_latent_model": {"torch", "_bounds", "_columns", "_networks", "_principal"},
+    "_latent_model": {"torch", "_bounds", "_columns", "_networks", "_principal", "_real"},
     "_principal": {"torch"},
     "_bounds": {"torch", "_scalars"},
     "_scalars": {"torch"},
     "_importance": {"torch"},
     "_columns": {"torch", "likelihoods"},
     "_networks": {"torch", "_scalars"},
-    "likelihoods": {"_discrete", "_likelihood", "_ordinal", "_real"},
+    "likelihoods": {"_censored", "_discrete", "_likelihood", "_ordinal", "_real"},
     "_real": {"torch", "_likelihood", "_scalars"},
     "_ordinal": {"torch", "_likelihood", "_real"},
+    "_censored": {"torch", "_likelihood", "_real", "_scalars"},
     "_discrete": {"torch", "_likelihood"},
     "_likelihood": {"torch"},
 }

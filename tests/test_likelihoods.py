@@ -20,6 +20,7 @@ from skvae.likelihoods import (
     LIKELIHOODS,
     Bernoulli,
     Categorical,
+    CensoredLogistic,
     Gaussian,
     HeteroscedasticGaussian,
     HeteroscedasticStudentT,
@@ -45,6 +46,30 @@ def scale_by_row(raw, rounding):
 def negative_binomial(log_mean, log_r):
     r = np.exp(log_r)
     return scipy.stats.nbinom(r, r / (r + np.exp(log_mean)))
+
+
+class Censored:
+    """A logistic distribution whose values stop at a limit, the others' side being 1 or -1."""
+
+    def __init__(self, loc, variance, limit, side):
+        self.beyond = scipy.stats.logistic(loc, np.sqrt(3 * variance) / np.pi)
+        self.limit, self.side = limit, side
+
+    def logpdf(self, x):
+        at_limit = np.where(self.side > 0, self.beyond.logcdf(x), self.beyond.logsf(x))
+        return np.where(np.abs(x - self.limit) <= 1e-4, at_limit, self.beyond.logpdf(x))
+
+    def moment(self, power):
+        share = (np.arange(200_000) + 0.5)[:, None] / 200_000
+        x = self.beyond.ppf(share)
+        x = np.where((x - self.limit) * self.side < 0, self.limit, x)
+        return (x**power).mean(axis=0)
+
+    def mean(self):
+        return self.moment(1)
+
+    def var(self):
+        return self.moment(2) - self.moment(1) ** 2
 
 
 # A likelihood, its parameters for three features, and the distribution of scipy's that it is.
@@ -78,6 +103,12 @@ CASES = [
         ([-2.0, 0.0, 30.0], [0.25, 1.0, 9.0]),
         lambda loc, variance: scipy.stats.t(8, loc, np.sqrt(variance)),
         id="student t",
+    ),
+    pytest.param(
+        CensoredLogistic,
+        ([-2.0, 0.0, 30.0], [0.25, 1.0, 9.0], [-1.5, -np.inf, 31.0], [1.0, 1.0, -1.0]),
+        Censored,
+        id="censored logistic",
     ),
     pytest.param(
         Poisson,
@@ -143,7 +174,8 @@ def test_draws_have_the_mean_and_variance_of_scipy(cls, values, distribution):
 @EVERY
 def test_mean_is_that_of_scipy(cls, values, distribution):
     mean = cls().mean(*tensors(values, 1))[0]
-    np.testing.assert_allclose(mean, distribution(*map(np.array, values)).mean(), rtol=1e-6)
+    reference = distribution(*map(np.array, values)).mean()
+    np.testing.assert_allclose(mean, reference, rtol=1e-6, atol=1e-6)
 
 
 @EVERY_AND_JOINT
@@ -165,7 +197,8 @@ def test_training_starts_at_the_mean_of_the_data(cls, values, distribution):
     wanted = torch.tensor([0.2, 0.5, 0.8], dtype=torch.float64)
     params = cls().params_for_mean(wanted)
     assert len(params) == cls.n_params
-    shared = [torch.ones(3, dtype=torch.float64)] * cls.n_shared
+    shared = [torch.ones(3, dtype=torch.float64)] * (cls.n_shared - cls.n_read_off)
+    shared += cls().read_off(torch.full((2, 3), torch.nan, dtype=torch.float64))
     np.testing.assert_allclose(cls().mean(*params, *shared), wanted, atol=1e-4)
 
 
@@ -637,7 +670,7 @@ def test_noise_differs_by_row_in_smooth_columns_and_in_those_of_few_values(
 ):
     pd = pytest.importorskip("pandas")
     X = make_rows(150, n_columns)
-    X[:, 1] = np.clip(X[:, 1].round(), -2, 2) / 3 + 7
+    X[:, 1] = rng.integers(-2, 3, 150) / 3 + 7
     X[rng.random(150) < 0.2, 2] = 1.5
     auto = quick(Estimator).fit(X)
     kinds = dict.fromkeys([f"x{j}" for j in range(n_columns)], smooth)
@@ -645,6 +678,109 @@ def test_noise_differs_by_row_in_smooth_columns_and_in_those_of_few_values(
     frame = pd.DataFrame(X, columns=list(kinds))
     for named in (quick(Estimator, likelihood=kinds), quick(Estimator)):
         assert named.fit(frame).score(frame) == auto.score(X)
+
+
+# ----------------------------------------------------------------------------------- censored
+
+
+def clipped_rows(n=400, n_columns=60, seed=0):
+    """Return rows of which odd columns stop at zero, every fourth at 30 % of the rows above."""
+    X = make_rows(n, n_columns, seed=seed)
+    X[:, 1::2] = X[:, 1::2].clip(min=0)
+    X[:, ::4] = X[:, ::4].clip(max=np.quantile(X[:, ::4], 0.7, axis=0))
+    return X
+
+
+def ordered(X):
+    return torch.from_numpy(np.sort(X, axis=0))
+
+
+def test_a_limit_is_the_end_that_many_rows_have(rng):
+    x = rng.normal(size=200)
+    many, few = x.clip(max=np.quantile(x, 0.85)), x.clip(max=np.quantile(x, 0.92))
+    X = np.column_stack([x, x.clip(min=-0.5), many, few, x.clip(-0.2, 0.7), np.full(200, np.nan)])
+    X[:20, :5] = np.nan
+    limit, side = CensoredLogistic().read_off(ordered(X))
+    np.testing.assert_array_equal(side[[1, 2, 4]], [1, -1, 1])
+    np.testing.assert_allclose(limit[[1, 2, 4]], [-0.5, np.nanmax(many), -0.2])
+    np.testing.assert_array_equal(limit[[0, 3, 5]], -np.inf * side[[0, 3, 5]])
+    np.testing.assert_array_equal(CensoredLogistic().read_off(ordered(-X))[0][1:3], -limit[1:3])
+
+
+def test_the_variance_is_that_of_what_was_censored():
+    X = torch.randn(100_000, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    X = torch.logit(torch.special.ndtr(X)) * (2 * 3**0.5 / torch.pi)  # logistic, of variance 4
+    X[:, 1], X[:, 2] = X[:, 1].clamp(min=-0.5), X[:, 2].clamp(max=1)
+    likelihood, loc = CensoredLogistic(), torch.zeros_like(X)
+    fixed = likelihood.read_off(X.sort(0).values)
+    variance = torch.ones(3, dtype=torch.float64)
+    for _ in range(30):
+        variance = likelihood.shared_statistics(X, loc, variance, *fixed)[0].mean(0)
+    np.testing.assert_allclose(variance, 4, rtol=0.03)
+    at_one = likelihood.shared_statistics(X, loc, torch.ones_like(variance), *fixed)[0].mean(0)
+    assert (at_one > 1.1).all()
+
+
+@pytest.mark.parametrize("unit", [1e-3, 1e6])
+def test_units_do_not_matter_to_what_is_censored(unit):
+    X, shift = clipped_rows(), 5.0
+    model = quick(VAETransformer, likelihood="censored_logistic", dtype="float64")
+    scores = model.fit(X).score_samples(X)
+    there = model.fit(unit * (X + shift)).score_samples(unit * (X + shift))
+    np.testing.assert_allclose(there + X.shape[1] * np.log(unit), scores, atol=1e-3)
+
+
+def test_draws_and_means_stop_where_the_values_did():
+    X = clipped_rows()
+    model = VAETransformer(4, max_iter=60, random_state=0).fit(X)
+    drawn = model.sample(2000)
+    np.testing.assert_allclose((drawn == 0)[:, 1::2].mean(0), (X == 0)[:, 1::2].mean(0), atol=0.1)
+    assert drawn[:, 1::2].min() == 0
+    np.testing.assert_array_equal(drawn[:, ::4].max(0), X[:, ::4].max(0))
+    restored = model.inverse_transform(model.transform(X))
+    assert restored[:, 1::2].min() > -1e-5
+    assert (restored[:, ::4].max(0) < X[:, ::4].max(0) + 1e-5).all()
+    assert ((X - restored) ** 2).sum() < 0.5 * ((X - X.mean(0)) ** 2).sum()
+
+
+def test_a_value_beyond_the_limit_is_no_usual_one():
+    X = clipped_rows()
+    model = quick(VAETransformer).fit(X)
+    X_new = X[:3].copy()
+    X_new[:, 1] = 0
+    usual = model.contributions(X_new)[:, 1]
+    X_new[:, 1] = -10
+    assert (model.contributions(X_new)[:, 1] < usual - 5).all()
+
+
+def kinds(X):
+    """Return the columns of each likelihood."""
+    return {kind: columns for kind, columns, _ in quick(VAETransformer).fit(X)._blocks}
+
+
+def test_columns_with_a_limit_are_censored_in_wide_tables_only(rng):
+    X = clipped_rows()
+    of_kind = kinds(X)
+    assert set(of_kind) == {"censored_logistic", "student_t"}
+    assert set(of_kind["student_t"]) == set(range(2, 60, 4))
+    assert "censored_logistic" not in kinds(X[:, :50])
+    X[:, 1] = X[:, 1] > 0
+    X[:, 3] = rng.integers(1, 6, len(X))
+    X[:, 5] = 0
+    X[:9, 5] = rng.normal(size=9)
+    assert not {1, 3, 5} & set(kinds(X)["censored_logistic"])
+    X[3, 7] = np.nan
+    assert 7 in kinds(X)["censored_logistic"]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_limit_is_known_in_either_precision(dtype):
+    X = (100 + clipped_rows()).astype(dtype)
+    model = quick(VAETransformer, likelihood="censored_logistic").fit(X)
+    other = np.float32 if dtype is np.float64 else np.float64
+    np.testing.assert_allclose(
+        model.score_samples(X.astype(other)), model.score_samples(X), atol=0.1
+    )
 
 
 def test_what_columns_are_is_found_once(rng):
