@@ -1,5 +1,6 @@
 """AutoencoderTransformer: its parameters, its docstring, how its model is built."""
 
+import math
 from numbers import Real
 
 import numpy as np
@@ -261,7 +262,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         return "auto" if self._plan(n_samples, blocks).max_iter > FEW_EPOCHS else 0.0
 
     def _training_parameters(self, n_samples, blocks):
-        return {"warmup": 0.0, "grace": 0.0, "averages": False}
+        return {"warmup": 0.0, "grace": 0.0, "averages": False, "most_lost": math.inf}
 
     def _finish(self, X, weights, n_steps, seed):
         self.latent_density_ = None

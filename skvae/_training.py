@@ -27,6 +27,8 @@ MEMORY = 20
 MONITORED_ROWS = 256
 # Share of the steps over which weights are averaged, at least those of an epoch.
 AVERAGED = 0.01
+# Epochs without progress after which what was gained may be told to be lost, not just noise.
+FEW_EPOCHS = 10
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Plan:
     grace: float  # share in which lack of progress does not count
     averages: bool  # whether held-out rows judge averaged weights
     patience: int  # epochs without progress after which training stops
+    most_lost: float  # share of what held-out rows have gained, of which more is not lost again
     tol: float
 
 
@@ -68,17 +71,25 @@ class Progress:
 
     learned: list[Tensor]
     tol: float
+    first: float = math.nan
     best: float = math.inf
+    last: float = math.nan
     epochs_without: int = 0
     kept: list[Tensor] = field(default_factory=list)
 
     def update(self, loss: float, keep: bool) -> None:
         """Note the loss of an epoch; with `keep`, remember the weights if it is the lowest."""
+        self.first, self.last = loss if math.isnan(self.first) else self.first, loss
         self.epochs_without = 0 if loss < self.best - self.tol else self.epochs_without + 1
         if loss < self.best:
             self.best = loss
             if keep:
                 self.kept = [tensor.clone() for tensor in self.learned]
+
+    def is_over(self, patience: int, most_lost: float) -> bool:
+        """Tell whether more epochs would be in vain."""
+        is_lost = self.last - self.best > most_lost * (self.first - self.best)
+        return self.epochs_without >= (min(patience, FEW_EPOCHS) if is_lost else patience)
 
     def restore(self) -> None:
         """Put the best state back, if one was remembered."""
@@ -231,7 +242,7 @@ def train(
                 if epoch + 1 < plan.grace * plan.max_iter:
                     progress.epochs_without = 0
                 is_last = epoch + 1 == plan.max_iter
-                history.is_over = is_last or progress.epochs_without >= plan.patience
+                history.is_over = is_last or progress.is_over(plan.patience, plan.most_lost)
                 if report(history) or history.is_over:
                     break
     except KeyboardInterrupt:

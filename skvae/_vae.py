@@ -15,6 +15,8 @@ from ._validation import Interval
 ACTIVE_VARIANCE = 0.01
 # Share of `max_iter` in which lack of progress does not count.
 GRACE = 0.2
+# Share of what held-out rows have gained that may be lost again before training stops.
+MOST_LOST = 0.5
 # Columns up to which noise may differ from row to row in smooth ones, if "auto". In wider tables
 # that makes densities higher, too, but codes restore less and a fit takes a third longer.
 A_FEW_COLUMNS = 50
@@ -123,7 +125,8 @@ class VAETransformer(BaseAutoencoder):
         has under 10.
     n_iter_no_change : int or "auto", default="auto"
         Epochs without progress after which training stops; the first fifth of `max_iter` does
-        not count. "auto" is a fifth of `max_iter`, at least 10.
+        not count. "auto" is a fifth of `max_iter`, at least 10; or 10, where half of what the
+        held-out rows have gained since the first epoch is lost again.
     tol : float, default=1e-4
         What counts as progress, in nats a row.
     contamination : float, default=0.1
@@ -314,7 +317,14 @@ class VAETransformer(BaseAutoencoder):
         n_draws = self._n_training_draws(n_samples, blocks)
         warmup = resolved(self.warmup_fraction, _defaults.warmup_fraction, n_draws)
         # It may take a while until the codes are worth their KL.
-        return {"warmup": float(warmup), "grace": GRACE, "averages": True}
+        # Beyond that, what is learned is learned by heart.
+        most_lost = MOST_LOST if self.n_iter_no_change == "auto" else np.inf
+        return {
+            "warmup": float(warmup),
+            "grace": GRACE,
+            "averages": True,
+            "most_lost": most_lost,
+        }
 
     def _finish(self, X, weights, n_steps, seed):
         spread = self._run("encode", X).var(axis=0)

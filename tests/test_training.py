@@ -76,6 +76,27 @@ def test_the_weights_that_were_best_are_put_back():
     assert weights.tolist() == [2, 2, 2]
 
 
+def test_training_is_over_once_most_of_the_gain_is_lost():
+    progress = Progress([], tol=0.0)
+    for loss in [9.0, 5.0, *np.linspace(5, 7, 11)]:  # all but the last above half of the gain
+        progress.update(loss, keep=False)
+        assert not progress.is_over(patience=100, most_lost=0.5)
+    progress.update(7.1, keep=False)
+    assert progress.is_over(patience=100, most_lost=0.5)
+    assert not progress.is_over(patience=100, most_lost=np.inf)
+    progress.epochs_without = 3  # it may be noise
+    assert not progress.is_over(patience=100, most_lost=0.5)
+
+
+def test_what_is_learned_by_heart_ends_training_before_patience_does():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(120, 5)) @ rng.normal(size=(5, 300)) + rng.normal(size=(120, 300))
+    fast = VAETransformer(random_state=0).fit(X)
+    patient = VAETransformer(random_state=0, n_iter_no_change=100).fit(X)
+    assert fast.n_iter_ < 0.8 * patient.n_iter_
+    assert fast.best_validation_score_ == patient.best_validation_score_
+
+
 def test_an_average_is_that_of_the_first_steps_then_of_the_last():
     weights = torch.zeros(2)
     average = _training.Average(weights, n_steps=10)
