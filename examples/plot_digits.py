@@ -25,13 +25,12 @@ X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.25, random
 # %%
 # Three ways to 8 numbers
 # -----------------------
-# All three have the same methods. What is lost is measured on digits that no model has seen. For
-# shades between 0 and 1 the VAE may take the Bernoulli likelihood, whose means stay there.
+# All three have the same methods. What is lost is measured on digits that no model has seen.
 
 models = {
     "PCA": PCA(8),
     "autoencoder": AutoencoderTransformer(8, random_state=0),
-    "VAE": VAETransformer(8, likelihood="bernoulli", random_state=0),
+    "VAE": VAETransformer(8, random_state=0),
 }
 
 print("64 pixels in 8 numbers      variance lost")
@@ -44,8 +43,8 @@ for name, model in models.items():
 
 # %%
 # The last line of pictures are draws from the VAE: codes from the standard normal distribution,
-# decoded. (`sample` would also draw every pixel as black or white, as this likelihood says; for
-# a picture, the mean is nicer to look at.)
+# decoded. (`sample` would also draw the noise of every pixel, which the model keeps apart; for a
+# picture, the mean is nicer to look at.)
 
 codes = np.random.default_rng(0).standard_normal((10, 8))
 one_of_each = [np.flatnonzero(y_test == digit)[0] for digit in range(10)]
@@ -72,7 +71,7 @@ plt.show()
 # With two components, the codes are a map. Digits of one kind lie together, though no label was
 # used.
 
-Z = VAETransformer(2, likelihood="bernoulli", random_state=0).fit(X_train).transform(X)
+Z = VAETransformer(2, random_state=0).fit(X_train).transform(X)
 
 figure, ax = plt.subplots(figsize=(6.4, 5.2), layout="constrained")
 for digit in range(10):
