@@ -286,9 +286,10 @@ class AutoencoderTransformer(BaseAutoencoder):
         The score is log p(x | f(x)), the log-likelihood of a row given its own code, plus the
         log-density of f(x) under the normal distribution that the codes of training rows have: a
         combined index of residual and T² (Jackson and Mudholkar 1979; Yue and Qin 2001; see the
-        class). In the first, "gaussian" and "student_t" columns have further noise of 0.3 in
-        working units: else columns that are restored nearly exactly would decide alone. This is no
-        density of the rows; for one, use :class:`VAETransformer`.
+        class). In the first, columns whose noise is learned ("gaussian", "student_t" and
+        "censored_logistic") have further noise of 0.3 in working units: else columns that are
+        restored nearly exactly would decide alone. This is no density of the rows; for one, use
+        :class:`VAETransformer`.
 
         Parameters
         ----------

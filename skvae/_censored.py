@@ -23,11 +23,12 @@ class CensoredLogistic(Likelihood):
     """Real values that stop at a limit, as pixels at black: logistic beyond it.
 
     A tobit model: what would lie on the other side is seen as the limit. This is the least or the
-    greatest value of the training rows, whichever is more frequent, if a tenth of them have it; a
-    column without such goes on. A value at the limit has the probability of all that lies on the
-    other side, any other a density; the decoder gives the location, and the variance of the noise
-    is learned for each feature. The logistic distribution has about the tails of Student's t with
-    9 degrees of freedom.
+    greatest value of the training rows, whichever is more frequent, if one in twenty has it; a
+    column without such has no limit. A value at the limit has the probability of all that lies on
+    the other side, any other a density, and one on the other side, where training rows have none,
+    that which it had without a limit. The decoder gives the location, and the variance of the
+    noise is learned for each feature. The logistic distribution has about the tails of Student's
+    t with 9 degrees of freedom.
 
     References
     ----------
@@ -43,19 +44,24 @@ class CensoredLogistic(Likelihood):
     n_updates = 10
     floor = Gaussian.floor
 
-    # The rows that must have the limit, and how far from it, in working units, is at it.
-    share, near = 0.1, 1e-4
+    # The share of the rows that must have the limit, which is less than what makes "auto" choose
+    # this likelihood: that looks at other rows. And where it is if there is none.
+    share, nowhere = 0.05, 1e30
 
     def read_off(self, ordered: Tensor) -> tuple[Tensor, ...]:
         """Return the limit of each column, and 1 if it is the least value, -1 the greatest."""
         n_known = (~ordered.isnan()).sum(0)
         last = (n_known - 1).clamp(min=0)[None]
         ends = ordered[0], ordered.gather(0, last)[0]
-        n_least, n_greatest = (((ordered - end).abs() <= self.near).sum(0) for end in ends)
+        n_least, n_greatest = ((self._distance(ordered, end) <= 0).sum(0) for end in ends)
         is_least = n_least >= n_greatest
         side = torch.where(is_least, 1.0, -1.0).to(ordered.dtype)
         is_limit = torch.maximum(n_least, n_greatest) >= (self.share * n_known).clamp(min=1)
-        return torch.where(is_limit, torch.where(is_least, *ends), -side * math.inf), side
+        return torch.where(is_limit, torch.where(is_least, *ends), -side * self.nowhere), side
+
+    def _distance(self, x: Tensor, limit: Tensor) -> Tensor:
+        """Return how far values are from the limit beyond what rounding may have moved them."""
+        return (x - limit).abs_().sub_(1e-4 + 1e-6 * limit.abs())
 
     def _parts(
         self, x: Tensor, loc: Tensor, variance: Tensor, limit: Tensor, side: Tensor
@@ -65,7 +71,7 @@ class CensoredLogistic(Likelihood):
         Between them, whether a value is beyond its limit: one or zero.
         """
         per_scale = side / self._scale(variance)
-        is_beyond = (x - limit).abs_().gt_(self.near)
+        is_beyond = self._distance(x, limit).gt_(0)
         return (x - loc) * per_scale, is_beyond, per_scale
 
     def _scale(self, variance: Tensor) -> Tensor:

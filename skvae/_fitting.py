@@ -55,8 +55,10 @@ class FittingMixin:
         return config
 
     def _training_parameters(self, n_samples, blocks):
-        """Return the shares of training in which the KL term, and the loss, are given time, and
-        whether weights are averaged.
+        """Return the numbers of a `Plan` that are the model's own.
+
+        They tell in what part of training the KL term, and the loss, are given time, whether
+        weights are averaged, and how much of a gain may be lost.
         """
         raise NotImplementedError
 

@@ -46,7 +46,7 @@ class Table:
     None: it is pickled as such.
     """
 
-    limited, ends = (), None
+    limited, ends, near = (), None, None
 
     @classmethod
     def fit(cls, X, layout=None, *, scaling, sample_weight=None, random_state=None):
@@ -67,7 +67,10 @@ class Table:
         table.center = np.where(table.continuous, np.nan_to_num(center), 0)
         table.scale = np.where(table.continuous & ~np.isnan(scale), scale, 1)
         table.limited = layout.limited
-        table.ends = _ends(X, layout.limited, random_state) if layout.limited else None
+        if layout.limited:
+            table.ends = _ends(X, layout.limited, random_state)
+            rounding = 4 * np.finfo(X.dtype).eps * np.abs(table.ends)
+            table.near = NEAR * table.scale[list(layout.limited)] + rounding
         if scaling == "quantile":
             some, weights = some_rows(X, sample_weight, random_state)
             some = table._standardize(some)
@@ -170,10 +173,9 @@ class Table:
         if not self.limited:
             return
         columns = list(self.limited)
-        near = NEAR * self.scale[columns]
         for rows in gen_batches(len(numbers), rows_in(PART_BYTES, numbers)):
             x = numbers[rows, columns]
-            for end in self.ends:
+            for end, near in zip(self.ends, self.near, strict=True):
                 x = np.where(np.abs(x - end) <= near, end, x)
             numbers[rows, columns] = x
 

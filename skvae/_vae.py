@@ -316,14 +316,12 @@ class VAETransformer(BaseAutoencoder):
     def _training_parameters(self, n_samples, blocks):
         n_draws = self._n_training_draws(n_samples, blocks)
         warmup = resolved(self.warmup_fraction, _defaults.warmup_fraction, n_draws)
-        # It may take a while until the codes are worth their KL.
-        # Beyond that, what is learned is learned by heart.
-        most_lost = MOST_LOST if self.n_iter_no_change == "auto" else np.inf
         return {
             "warmup": float(warmup),
-            "grace": GRACE,
+            "grace": GRACE,  # it may take a while until the codes are worth their KL
             "averages": True,
-            "most_lost": most_lost,
+            # Beyond that, what is learned is learned by heart.
+            "most_lost": MOST_LOST if self.n_iter_no_change == "auto" else np.inf,
         }
 
     def _finish(self, X, weights, n_steps, seed):
