@@ -93,14 +93,14 @@ class Sizes(NamedTuple):
 def n_training_draws(beta, batch_size, n_features, is_discrete):
     """Return how many draws of each code make a step of 384 codes, 1 to 5.
 
-    A step of fewer takes little less time, unless there is a wide row to be made of each: 192
+    A step of fewer takes little less time, unless there is a wide row to be made of each: 128
     codes where there are more than 64 columns, 2 draws of more than 256 columns. 256 codes where
     all are flags, counts and levels, which the encoder learns to explain less well with more.
     With a weight of its own, the KL term is that of the ELBO, of one draw.
     """
     if beta != 1:
         return 1
-    n_codes = 256 if is_discrete else 192 if n_features > SOME_COLUMNS else 384
+    n_codes = 256 if is_discrete else 128 if n_features > SOME_COLUMNS else 384
     return int(np.clip(n_codes // batch_size, 1, 5 if n_features <= MANY_COLUMNS else 2))
 
 

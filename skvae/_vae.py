@@ -103,7 +103,7 @@ class VAETransformer(BaseAutoencoder):
         Draws of each code in training. One maximises the ELBO, several the importance-weighted
         bound (IWAE [2]_), which is nearer to log p(x): a better density, for about as much more
         time as the decoder takes of a step. "auto" is what makes 384 codes of a batch, 1 to 5;
-        256 codes of flags, counts and levels alone; 192 of more than 64 other columns; at most
+        256 codes of flags, counts and levels alone; 128 of more than 64 other columns; at most
         2 draws of more than 256 columns; 1 where `beta` is not 1, which is about the ELBO.
     learning_rate : float, default=2e-3
         Highest step size of Adam; it rises shortly, then falls along a cosine over `max_iter`.
