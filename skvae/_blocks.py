@@ -88,7 +88,7 @@ def is_coarse(x):
 
 
 def is_censored(x):
-    """Tell whether rows are heaped on the least or the greatest of three or more values.
+    """Tell whether rows are heaped on the end of three or more values that more of them have.
 
     There must be many, others beside them, and far fewer on the next value: the ends of a scale
     of marks are no limits.
@@ -96,12 +96,9 @@ def is_censored(x):
     _, n_rows = np.unique(x[~np.isnan(x)], return_counts=True)
     if len(n_rows) < 3:
         return False
-    most = n_rows.sum() - ROWS_A_VALUE
-    ends = n_rows[:2], n_rows[:-3:-1]
-    return any(
-        max(SHARE_OF_ONE * n_rows.sum(), HEAPED * beside) <= there <= most
-        for there, beside in ends
-    )
+    there, beside = n_rows[:2] if n_rows[0] >= n_rows[-1] else n_rows[:-3:-1]
+    n_known = n_rows.sum()
+    return max(SHARE_OF_ONE * n_known, HEAPED * beside) <= there <= n_known - ROWS_A_VALUE
 
 
 def have_shares(X, blocks):

@@ -18,7 +18,7 @@ def scalar(value: float, like: Tensor) -> Tensor:
     """Return a number as a tensor without axes, which is not to be changed.
 
     It rests on the CPU, from where any device takes it, but only for sums, differences, products
-    and quotients of two tensors. Of a plain number, each operation makes
-    such a tensor anew: for the small tensors of a small step, that takes longer than the rest.
+    and quotients of two tensors. Of a plain number, each operation makes such a tensor anew: for
+    the small tensors of a small step, that takes longer than the rest.
     """
     return _made(value, like.dtype)

@@ -46,8 +46,6 @@ class Table:
     None: it is pickled as such.
     """
 
-    limited, ends, near = (), None, None
-
     @classmethod
     def fit(cls, X, layout=None, *, scaling, sample_weight=None, random_state=None):
         """Learn the map from X; `scaling` is that of the estimators.
@@ -55,7 +53,8 @@ class Table:
         Without a layout all columns are numbers that are scaled.
         """
         table, layout = cls(), layout or Layout.of_numbers(X.shape[1])
-        table.order, table.continuous, table.ordinal, table.categorical, table.levels, _ = layout
+        table.order, table.continuous, table.ordinal, *others = layout
+        table.categorical, table.levels, table.limited = others
         table.is_plain = np.array_equal(layout.order, np.arange(X.shape[1]))
         table.marginals = _fit_marginals(X, layout.ordinal, sample_weight, random_state)
         if not table.is_plain:
@@ -66,11 +65,10 @@ class Table:
         center, scale = learn_scaling(X, table.continuous, scaling, sample_weight, random_state)
         table.center = np.where(table.continuous, np.nan_to_num(center), 0)
         table.scale = np.where(table.continuous & ~np.isnan(scale), scale, 1)
-        table.limited = layout.limited
-        if layout.limited:
-            table.ends = _ends(X, layout.limited, random_state)
+        if table.limited:
+            table.ends = _ends(X, table.limited, random_state)
             rounding = 4 * np.finfo(X.dtype).eps * np.abs(table.ends)
-            table.near = NEAR * table.scale[list(layout.limited)] + rounding
+            table.near = NEAR * table.scale[list(table.limited)] + rounding
         if scaling == "quantile":
             some, weights = some_rows(X, sample_weight, random_state)
             some = table._standardize(some)

@@ -66,10 +66,10 @@ class VAETransformer(BaseAutoencoder):
         numbers alone, are "heteroscedastic_student_t" where they hardly repeat (over 50 values,
         none in more than a tenth of the rows, in up to 50 columns) or are few (a span of up to 50
         steps, ten rows for each value) and "student_t" else; of more than 50 columns, those that
-        stop at a limit (their least or greatest value is in a tenth of the rows, and in twice as
-        many as the next) are "censored_logistic". A name holds for all columns:
-        "gaussian" (with a learned noise scale for each, at least that of rounding to the values
-        that the column takes), "student_t" (the same, some cells are wild),
+        stop at a limit (their least or greatest value, whichever is more frequent, is in a tenth
+        of the rows, and in twice as many as the next) are "censored_logistic". A name holds for
+        all columns: "gaussian" (with a learned noise scale for each, at least that of rounding to
+        the values that the column takes), "student_t" (the same, some cells are wild),
         "heteroscedastic_gaussian" and "heteroscedastic_student_t" (noise that differs from row to
         row), "censored_logistic" (where rows are heaped on the least or the greatest value, all
         beyond is seen as that), "ordinal" (by their quantiles; whole, rounded and repeated numbers

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import make_rows, quick
+from scipy.sparse import csr_array
 
 from skvae import _arrays, _engine, _rows
 from skvae._rows import BlockRows, Part, Rows
@@ -125,6 +126,16 @@ def test_some_rows_look_like_an_array(index):
     np.testing.assert_array_equal(rows[index, [0, 2]], expected[index][..., [0, 2]])
     np.testing.assert_array_equal(rows.take([4, 2])[:], expected[[4, 2]])
     assert _arrays.share_missing(rows) == np.isnan(expected).mean()
+
+
+@pytest.mark.parametrize("as_rows", [np.asarray, lambda X: _arrays.DenseOnDemand(csr_array(X))])
+def test_some_columns_look_like_an_array(as_rows):
+    X = make_rows(50, 4)
+    columns = _arrays.SomeColumns(as_rows(X), np.array([3, 1]))
+    expected = X[:, [3, 1]]
+    assert (columns.shape, len(columns), columns.dtype) == (expected.shape, 50, X.dtype)
+    np.testing.assert_array_equal(columns[2:9], expected[2:9])
+    np.testing.assert_array_equal(columns.take(np.array([4, 2]))[:], expected[[4, 2]])
 
 
 def test_rows_at_random_keep_their_order_and_their_weights():

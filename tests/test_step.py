@@ -88,7 +88,7 @@ class Watch(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("likelihood", ["auto", "student_t", "gaussian"])
+@pytest.mark.parametrize("likelihood", ["auto", "student_t", "gaussian", "censored_logistic"])
 def test_numbers_on_the_cpu_are_given_to_what_takes_them_on_any_device(likelihood, monkeypatch):
     made, make = [], _scalars._made
     monkeypatch.setattr(_scalars, "_made", lambda *args: made.append(make(*args)) or made[-1])
