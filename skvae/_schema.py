@@ -445,7 +445,7 @@ def _holds(dtype, numbers):
 
 def _take(series, rows):
     """Return the values in these rows, numbered anew where the library numbers its rows."""
-    # narwhals 1.20 takes rows of an arrow table, but not of a column.
+    # narwhals 1.25 takes rows of an arrow table, but not of a column.
     name = series.name
     return nw.maybe_reset_index(series.to_frame()[rows].get_column(name))
 
