@@ -8,7 +8,6 @@ import numpy as np
 from . import _defaults, _latent
 from ._arrays import at_random
 from ._base import AUTO, RULES, BaseAutoencoder
-from ._defaults import resolved
 from ._models import Autoencoder
 from ._validation import Having, Interval, Options
 
@@ -251,15 +250,13 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.warm_start = warm_start
 
     def _model_parameters(self, n_samples, blocks):
-        noise = resolved(self.noise, self._auto_noise, n_samples, blocks)
+        # Rows that are seen a few times are not learned by heart, and noise takes its time.
+        are_few = not isinstance(self.max_iter, str) and self.max_iter <= FEW_EPOCHS
+        noise = 0.0 if are_few and self.noise == "auto" else self.noise
         return {
             "noise": noise if isinstance(noise, str) else float(noise),
             "tied": bool(self.tied),
         }
-
-    def _auto_noise(self, n_samples, blocks):
-        # Rows that are seen a few times are not learned by heart, and noise takes its time.
-        return "auto" if self._plan(n_samples, blocks).max_iter > FEW_EPOCHS else 0.0
 
     def _training_parameters(self, n_samples, blocks):
         return {"warmup": 0.0, "grace": 0.0, "averages": False, "most_lost": math.inf}

@@ -28,9 +28,9 @@ from ._validation import (
     Choices,
     Interval,
     Options,
-    Sizes,
     Subclass,
     Text,
+    Widths,
     check_count,
     check_parameters,
     check_sample_weight,
@@ -39,7 +39,6 @@ from ._version import __version__
 from .likelihoods import LIKELIHOODS, Likelihood
 
 AUTO = Options(("auto",))
-SEED = Interval(Integral, 0, 2**32)
 
 # Likelihoods of a table whose columns are all alike, and those of one column.
 ALONE = tuple(name for name, cls in LIKELIHOODS.items() if not cls.needs_levels)
@@ -47,7 +46,7 @@ BY_COLUMN = (Options(LIKELIHOODS), Subclass((Likelihood,)))
 
 RULES = {
     "n_components": (Interval(Integral, 1, np.inf), AUTO),
-    "hidden_layer_sizes": (Sizes(), AUTO),
+    "hidden_layer_sizes": (Widths(), AUTO),
     "activation": (Options(ACTIVATIONS), AUTO),
     "likelihood": (Options(("auto", *ALONE)), Subclass((Likelihood,)), Choices(BY_COLUMN)),
     "scaling": (Options(("auto", "standard", "common", "quantile", None)),),
@@ -183,33 +182,35 @@ class BaseAutoencoder(
             data = {"X": X, "y": y}
             if sample_weight is not None:
                 data["metadata"] = {"sample_weight": sample_weight}
-            X = self._read(X, sample_weight, previous)
+            self._learn_columns(X, sample_weight, previous)
+            X = self._checked(X, reset=previous is None, ensure_min_samples=2)
             X, weights = with_weight(X, check_sample_weight(sample_weight, len(X)))
             self._fit(X, weights, table, module, data)
         return self
 
-    # -------------------------------------------------------------------------------- applying
+    def _learn_columns(self, X, sample_weight, previous):
+        """Learn what the columns of training rows are, if they have names.
 
-    def _read(self, X, sample_weight, previous):
-        """Return training rows as an array; learn what their columns are, if they have names.
-
-        Rows of weight zero tell nothing of that.
+        Rows of weight zero tell nothing of that, nor do those of a fit that continues another.
         """
-        if previous is not None:
-            return self._checked(X, reset=False, ensure_min_samples=2)
-        self._schema = None
-        if is_frame(X):
-            check_array(np.zeros((len(X), 1)), ensure_min_samples=2, estimator=self)
-            chosen = None if self.likelihood == "auto" else self.likelihood
-            rows = rows_with_weight(check_sample_weight(sample_weight, len(X)))
-            numbers = partial(self._likelihood_of_numbers, X.shape[1])
-            self._schema = Schema.fit(X, chosen, numbers, rows)
-        elif isinstance(self.likelihood, dict):
+        chosen = None if self.likelihood == "auto" else self.likelihood
+        if isinstance(chosen, dict) and not is_frame(X):
             raise ValueError(
                 "A dict as likelihood names columns of a data frame, but X is none; name one "
                 f"likelihood for all of its columns. Got {self.likelihood!r}."
             )
-        return self._checked(X, reset=True, ensure_min_samples=2)
+        if previous is not None:
+            if self._schema is not None:
+                self._schema.check_kinds(X, chosen)
+            return
+        self._schema = None
+        if is_frame(X):
+            check_array(np.zeros((len(X), 1)), ensure_min_samples=2, estimator=self)
+            rows = rows_with_weight(check_sample_weight(sample_weight, len(X)))
+            numbers = partial(self._likelihood_of_numbers, X.shape[1])
+            self._schema = Schema.fit(X, chosen, numbers, rows)
+
+    # -------------------------------------------------------------------------------- applying
 
     def _validated(self, X):
         """Return rows as an array in the caller's units, float64 or float32."""

@@ -1,5 +1,6 @@
 """What the estimators do with single cells: fill those that are missing, and judge the others."""
 
+from collections.abc import Mapping
 from numbers import Integral, Real
 
 import numpy as np
@@ -124,6 +125,8 @@ class CellsMixin:
 
     def _cells_of(self, conditions):
         """Return a row with the cells of {column: value}, the others missing."""
+        if not isinstance(conditions, Mapping):
+            raise TypeError(f"conditions must be a dict {{column: value}}. Got {conditions!r}.")
         cells = np.full((1, self.n_features_in_), np.nan)
         for column, value in conditions.items():
             j, value = self._place(column, value)

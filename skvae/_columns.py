@@ -162,6 +162,15 @@ class Columns:
             return x
         return torch.cat([b.likelihood.embed(x[..., b.cells]) for b in self.blocks], -1)
 
+    def with_gaps(self, x: Tensor, missing: Tensor) -> Tensor:
+        """Return rows with NaN where cells are missing, for likelihoods that look for it."""
+        seeing = [block.cells for block in self.blocks if block.likelihood.sees_gaps]
+        if seeing:
+            x = x.clone()
+        for cells in seeing:
+            x[..., cells].masked_fill_(missing[..., cells], torch.nan)
+        return x
+
     def redraw(self, x: Tensor, generator: Generator) -> Tensor:
         """Return draws of what the cells of rows stand for, shape of x."""
         parts = [b.likelihood.redraw(x[..., b.cells], generator) for b in self.blocks]
@@ -171,6 +180,11 @@ class Columns:
     def with_variance(self) -> list[slice]:
         """The cells whose first shared number is the variance of their noise."""
         return [block.cells for block in self.blocks if block.likelihood.shared_is_variance]
+
+    def forget(self, shared: Tensor) -> None:
+        """Set those of the shared vectors that are learned to what they start from."""
+        for likelihood, cells, _ in self.blocks:
+            shared[: likelihood.n_shared - likelihood.n_read_off, cells] = 1
 
     def read_off(self, ordered: Tensor, shared: Tensor) -> None:
         """Set those of the shared vectors that are read off rows, whose columns are ascending."""

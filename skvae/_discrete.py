@@ -20,6 +20,8 @@ TINY = 1e-30
 # Where the decoder starts for what never occurs in the training rows: logarithms need some number.
 SMALLEST_RATE = 1e-3
 SMALLEST_SHARE = 1e-6
+# The logit of a share of nothing; as infinite as its product with zero allows.
+IMPOSSIBLE = -1e30
 
 
 class Bernoulli(Likelihood):
@@ -72,6 +74,14 @@ class Counts(Likelihood):
     def embed(self, x: Tensor) -> Tensor:
         return torch.log1p(x)
 
+    def log_prob(self, x: Tensor, *params: Tensor) -> Tensor:
+        # Of large counts, float32 would leave little of the difference of large terms.
+        precise = [x, *params] if x.device.type == "mps" else [p.double() for p in (x, *params)]
+        return self._log_prob(*precise).to(params[0].dtype)
+
+    def _log_prob(self, x: Tensor, *params: Tensor) -> Tensor:
+        raise NotImplementedError
+
     def mean(self, log_mean: Tensor, *_: Tensor) -> Tensor:
         return log_mean.clamp(max=self.largest_log_mean).exp()
 
@@ -79,7 +89,7 @@ class Counts(Likelihood):
 class Poisson(Counts):
     """Counts of independent events: the decoder gives the log of the rate."""
 
-    def log_prob(self, x: Tensor, log_rate: Tensor) -> Tensor:
+    def _log_prob(self, x: Tensor, log_rate: Tensor) -> Tensor:
         log_rate = log_rate.clamp(max=self.largest_log_mean)
         return x * log_rate - log_rate.exp() - torch.lgamma(x + 1)
 
@@ -107,7 +117,7 @@ class NegativeBinomial(Counts):
     def _logs(self, log_mean: Tensor, log_r: Tensor) -> tuple[Tensor, Tensor]:
         return log_mean.clamp(max=self.largest_log_mean), log_r.clamp(*self.range_of_log_r)
 
-    def log_prob(self, x: Tensor, log_mean: Tensor, log_r: Tensor) -> Tensor:
+    def _log_prob(self, x: Tensor, log_mean: Tensor, log_r: Tensor) -> Tensor:
         log_mean, log_r = self._logs(log_mean, log_r)
         r, log_odds = log_r.exp(), log_mean - log_r
         n_ways = torch.lgamma(x + r) - torch.lgamma(r) - torch.lgamma(x + 1)
@@ -135,8 +145,9 @@ class Multinomial(Likelihood):
 
     Weights that are no whole numbers, as of tf-idf, are taken too. The total of a row is not
     explained but given: log_prob is that of the shares, and each feature has the part of it that
-    its count suggests, so that they sum to the log-pmf. What is expected and drawn has the mean
-    total of the training rows, a shared vector whose entries are all the same.
+    its count suggests, so that they sum to the log-pmf; that of the known cells given their total,
+    if some are missing. What is expected and drawn has the mean total of the training rows, a
+    shared vector whose entries are all the same.
 
     References
     ----------
@@ -148,6 +159,7 @@ class Multinomial(Likelihood):
     support = "non-negative numbers"
     continuous = False
     shares_out_total = True
+    sees_gaps = True
 
     def accepts(self, x: Tensor) -> Tensor:
         return (x >= 0) & (x < math.inf)
@@ -155,12 +167,19 @@ class Multinomial(Likelihood):
     def embed(self, x: Tensor) -> Tensor:
         return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp(min=TINY)
 
+    def _known(self, x: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Return both so that missing cells are shares of nothing."""
+        missing = x.isnan()
+        return x.masked_fill(missing, 0), logits.masked_fill(missing, IMPOSSIBLE)
+
     def log_prob(self, x: Tensor, logits: Tensor, total: Tensor) -> Tensor:
+        x, logits = self._known(x, logits)
         n = x.sum(-1, keepdim=True)
         log_ways = x / n.clamp(min=TINY) * torch.lgamma(n + 1) - torch.lgamma(x + 1)
         return log_ways + x * torch.log_softmax(logits, -1)
 
     def grads(self, x: Tensor, logits: Tensor, total: Tensor) -> tuple[Tensor, ...]:
+        x, logits = self._known(x, logits)
         return (x - x.sum(-1, keepdim=True) * torch.softmax(logits, -1),)
 
     def mean(self, logits: Tensor, total: Tensor) -> Tensor:
@@ -176,7 +195,9 @@ class Multinomial(Likelihood):
         return (share.clamp(min=SMALLEST_SHARE).log(),)
 
     def shared_statistics(self, x: Tensor, logits: Tensor, *_: Tensor) -> tuple[Tensor, ...]:
-        return (x.sum(-1, keepdim=True).expand_as(logits),)
+        # The total of all cells, if that of the known ones is their share.
+        share = torch.softmax(logits, -1).masked_fill(x.isnan(), 0).sum(-1, keepdim=True)
+        return ((x.nansum(-1, keepdim=True) / share.clamp(min=TINY)).expand_as(logits),)
 
 
 def share_out(total: Tensor, probs: Tensor, generator: Generator) -> Tensor:

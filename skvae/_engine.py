@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
+from torch import Generator, Tensor
 
 from ._columns import resolve_likelihood
 from ._latent_model import LatentModel
@@ -48,7 +49,7 @@ CACHED_BYTES, BATCH_BYTES, A_FEW_ROWS = 2**22, 2**25, 128
 
 def as_array(X: Any) -> Any:
     """Return a tensor as an array, anything else as it is."""
-    if not isinstance(X, torch.Tensor):
+    if not isinstance(X, Tensor):
         return X
     x = X.detach().cpu()
     return (x.float() if x.dtype == torch.bfloat16 else x).numpy()
@@ -87,6 +88,11 @@ def resolve_device(device: str, work: float = 0.0) -> torch.device:
     return named
 
 
+def _with_float64(device: torch.device) -> torch.device:
+    """Return the device, or the CPU instead of one that has no float64, as results are."""
+    return torch.device("cpu") if device.type == "mps" else device
+
+
 def check_device(device: str) -> None:
     """Raise a RuntimeError unless the device is there."""
     resolve_device(device)
@@ -100,8 +106,8 @@ def spawn_seeds(seed: int, n: int) -> list[int]:
     return [int(s.generate_state(1)[0]) for s in np.random.SeedSequence(seed).spawn(n)]
 
 
-def _generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
-    return torch.Generator(device).manual_seed(seed)
+def _generator(seed: int, device: torch.device | str = "cpu") -> Generator:
+    return Generator(device).manual_seed(seed)
 
 
 def on_cpu(make: Callable[[], Made]) -> Made:
@@ -118,13 +124,14 @@ def _thread_pools() -> ThreadpoolController:
 def _threads(work: float) -> AbstractContextManager[object]:
     """Limit a step of so many multiplications to as many threads as pay.
 
-    The limit holds for the calling thread and is lifted after; `set_num_threads` would leak.
+    The limit holds for the calling thread and is lifted after; `set_num_threads` would leak, and
+    so would a limit of a BLAS, which is one for all threads.
     """
     n_threads = max(1, int(work / WORK_OF_A_THREAD))
     # Also initialises torch's settings of this thread, which would else override the limit.
     if torch.get_num_threads() <= n_threads:
         return nullcontext()
-    return _thread_pools().limit(limits=n_threads)
+    return _thread_pools().limit(limits=n_threads, user_api="openmp")
 
 
 @contextmanager
@@ -247,7 +254,7 @@ def fit(
 
 
 def _initialize(
-    model: LatentModel, rows: Rows, start: LatentModel | None, generator: torch.Generator
+    model: LatentModel, rows: Rows, start: LatentModel | None, generator: Generator
 ) -> None:
     """Let the model start from another, or from a PCA of rows, or at random about their mean."""
     by_pca = model.starts_linear and start is None
@@ -262,7 +269,7 @@ def _initialize(
         model.start_from_rows(*some, mean, generator)
 
 
-def _in_order(x: torch.Tensor) -> torch.Tensor:
+def _in_order(x: Tensor) -> Tensor:
     """Return each column of x in ascending order, in a tenth of the time that torch would take."""
     return torch.from_numpy(np.sort(x.t().contiguous().numpy())).t()
 
@@ -274,7 +281,7 @@ def _reader(
     sample_weight: NDArray | None,
     dtype: torch.dtype,
     device: torch.device,
-) -> Callable[[torch.Tensor], Part]:
+) -> Callable[[Tensor], Part]:
     """Return the function that brings rows of X with given indices to the device."""
     weight = None
     if sample_weight is not None:
@@ -282,7 +289,7 @@ def _reader(
 
     n_rows = max(1, GATHERED_BYTES // row_bytes)
 
-    def read(indices: torch.Tensor) -> Part:
+    def read(indices: Tensor) -> Part:
         x = _in_working_units(X, indices.split(n_rows), forward, dtype).to(device)
         return Part(x, None if weight is None else weight[indices].to(device))
 
@@ -291,10 +298,10 @@ def _reader(
 
 def _in_working_units(
     X: NDArray,
-    parts: Sequence[torch.Tensor],
+    parts: Sequence[Tensor],
     forward: Callable[[NDArray], NDArray],
     dtype: torch.dtype,
-) -> torch.Tensor:
+) -> Tensor:
     """Return rows of X, mapped a few at a time: what is made on the way stays in the cache."""
     x = _finite(torch.from_numpy(forward(X[parts[0].numpy()])).to(dtype))
     if len(parts) == 1:
@@ -305,13 +312,12 @@ def _in_working_units(
     return whole
 
 
-def _finite(x: torch.Tensor) -> torch.Tensor:
+def _finite(x: Tensor) -> Tensor:
     """Return x, where NaN is a gap; a value too large for its dtype is an error."""
     if not torch.isfinite(x.sum()) and torch.isinf(x).any():
-        column = int(torch.nonzero(torch.isinf(x))[0, 1])
         name = str(x.dtype).removeprefix("torch.")
         raise ValueError(
-            f"Column {column} of X has values too large for dtype({name!r}); use "
+            f"X has values too large for dtype({name!r}), even after scaling; use "
             "scaling='standard', or dtype='float64'."
         )
     return x
@@ -320,9 +326,9 @@ def _finite(x: torch.Tensor) -> torch.Tensor:
 def _split(
     n_rows: int,
     row_bytes: int,
-    read: Callable[[torch.Tensor], Part],
+    read: Callable[[Tensor], Part],
     n_held_out: int,
-    generator: torch.Generator,
+    generator: Generator,
 ) -> Rows:
     """Hold rows out, and decide whether the others are kept in memory."""
     order = shuffled(n_rows, generator)
@@ -333,7 +339,7 @@ def _split(
     return Rows(read(order[n_held_out:].sort()[0]), read(order[:n_held_out]))
 
 
-def _mean(part: Part) -> torch.Tensor:
+def _mean(part: Part) -> Tensor:
     """Return the (weighted) mean of the known cells of rows, zero where none is."""
     x, weight = part
     known = (~torch.isnan(x)).to(x.dtype)
@@ -353,7 +359,7 @@ def _finished(model: LatentModel, rows: Rows, seed: int) -> LatentModel:
     rows tell by how much, on the mean of the features.
     """
     model = frozen(model)
-    held_out = _to_cpu(next(rows.held_out.split(MANY_ROWS))) if rows.n_held_out else None
+    held_out = _to_cpu(rows.some_held_out(MANY_ROWS)) if rows.n_held_out else None
     with _inferring(torch.device("cpu")):
         some = _to_cpu(rows.some(MANY_ROWS))
         model.fit_codes(*some)
@@ -363,10 +369,7 @@ def _finished(model: LatentModel, rows: Rows, seed: int) -> LatentModel:
             learned = model.shared.clone()
             model.fit_shared(*held_out, _generator(seed))
         if 0 < rows.n_held_out < ENOUGH_ROWS:
-            used = (model.shared != learned).to(learned.dtype)
-            growth = (model.shared * used).sum(1) / (learned * used).sum(1).clamp(min=1e-30)
-            model.shared.copy_(torch.where(used > 0, learned * growth[:, None], learned))
-            model.keep_least_variance()
+            model.scale_variances(learned)
     return model
 
 
@@ -414,7 +417,8 @@ def run(
     """
     row_bytes = X.itemsize * module.breadth(verb)
     size = max(1, min(max(CACHED_BYTES // row_bytes, A_FEW_ROWS), BATCH_BYTES // row_bytes))
-    where = resolve_device(device, min(size, len(X)) * module.breadth(verb))
+    work = 0.5 * min(size, len(X)) * n_weights(module) * module.n_passes(verb)
+    where = _with_float64(resolve_device(device, work))
     if where.type != "cpu":
         module = copy.deepcopy(module).to(where)
     parts = []
@@ -435,7 +439,15 @@ def draw_prior(module: LatentModel, n_samples: int, seed: int) -> NDArray:
 def draw_rows(module: LatentModel, Z: NDArray, seed: int) -> NDArray:
     """Draw a row from p(x | z) for each code."""
     with _inferring(torch.device("cpu")):
-        return module.draw(torch.from_numpy(Z).to(_dtype(module)), _generator(seed)).numpy()
+        return _drawn(module, torch.from_numpy(Z).to(_dtype(module)), _generator(seed)).numpy()
+
+
+def _drawn(module: LatentModel, z: Tensor, generator: Generator) -> Tensor:
+    return torch.cat([module.draw(part, generator) for part in _parts_to_decode(module, z)])
+
+
+def _parts_to_decode(module: LatentModel, z: Tensor) -> Sequence[Tensor]:
+    return z.split(max(1, BATCH_BYTES // (z.itemsize * module.breadth("decode"))))
 
 
 def complete(
@@ -452,10 +464,19 @@ def complete(
 def draw_rows_given(
     module: LatentModel, X: NDArray, Z: NDArray, n_samples: int, seed: int
 ) -> NDArray:
-    """Draw rows given what is known of one, X in working units, from codes of the prior."""
+    """Draw rows given what is known of one, X in working units, from codes of the prior.
+
+    Codes are drawn anew with weights p(x | z), and rows from these.
+    """
+    generator = _generator(seed)
     with _inferring(torch.device("cpu")):
         x, z = (torch.from_numpy(A).to(_dtype(module)) for A in (X, Z))
-        return module.draw_given(x, z, n_samples, _generator(seed)).numpy()
+        parts = [module.log_prob_given(x, part) for part in _parts_to_decode(module, z)]
+        log_weight = torch.cat(parts)
+        if not torch.isfinite(log_weight.max()):
+            raise ValueError("The conditions are impossible, or too far from all training rows.")
+        chosen = torch.multinomial(log_weight.softmax(0), n_samples, True, generator=generator)
+        return _drawn(module, z[chosen], generator).numpy()
 
 
 # --------------------------------------------------------------------------------- persistence

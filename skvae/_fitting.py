@@ -80,11 +80,12 @@ class FittingMixin:
         """Fit to validated rows, from the table and module of a previous fit if there is one."""
         blocks = self._blocks_of(X, is_refit=start is not None)
         self._check_support(X, blocks, to_learn=True)
-        job = self._job(X, weights, blocks, start)
+        seeds = _engine.spawn_seeds(self._seed_of_draws(None), 5)
+        job = self._job(X, weights, blocks, start, seeds)
         self._check_warm_start(start, job.config)
         if self.robust:
             usual = with_weight(X, self._trusted(job))
-            job = self._job(*usual, blocks, start)._replace(seeds=job.seeds)
+            job = self._job(*usual, blocks, start, seeds)
         table = table or self._fit_table(job)
         epochs = Epochs(self, job.plan.max_iter, **data)
         printer = Printer(type(self).__name__, job.plan.max_iter) if self.verbose else None
@@ -100,7 +101,7 @@ class FittingMixin:
         self._read_off(job, X, weights)
         epochs.close(attributes)
 
-    def _job(self, X, weights, blocks, start):
+    def _job(self, X, weights, blocks, start, seeds):
         """Return what is known before training; what "auto" found in a fit before it holds."""
         n_held_out = (
             _defaults.held_out(len(X), self.validation_fraction) if self.early_stopping else 0
@@ -112,7 +113,6 @@ class FittingMixin:
             config["masks"] |= start.config["masks"]
             if isinstance(self.hidden_layer_sizes, str):  # "auto"
                 config["hidden_layer_sizes"] = start.config["hidden_layer_sizes"]
-        seeds = _engine.spawn_seeds(self._seed_of_draws(None), 5)
         plan = self._plan(n_train, blocks, missing)
         return Job(X, unless_uniform(weights), blocks, config, plan, n_held_out, seeds)
 
@@ -222,7 +222,7 @@ class FittingMixin:
         batch_size = resolved(self.batch_size, self._sizes.batch_size, n_samples, is_map)
         return int(min(batch_size, n_samples))
 
-    def _plan(self, n_samples, blocks, share_missing=0.0):
+    def _plan(self, n_samples, blocks, share_missing):
         """Return the numbers of training, "auto" resolved."""
         batch_size = self._batch_size(n_samples, blocks)
         more = self._sizes.steps_of_mixed if _blocks.are_mixed(blocks) else 1.0
@@ -264,7 +264,7 @@ class FittingMixin:
         """
         seed = job.seeds[4]
         n_steps = self.n_iter_ * math.ceil((len(job.X) - job.n_held_out) / job.plan.batch_size)
-        n_weights, n_passes = _engine.n_weights(self.module_), self.module_.n_passes
+        n_weights, n_passes = _engine.n_weights(self.module_), self.module_.n_passes("score")
 
         def part(X, weights):
             n_rows = _defaults.rows_for_offset(len(X), self.n_iter_, n_passes, n_weights)

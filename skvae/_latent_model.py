@@ -21,6 +21,8 @@ from ._principal import deviations, principal_axes
 from ._real import rounding
 
 TINY = 1e-30
+# The least of a number that may be any, as finite as what is written to a file must be.
+ANY = -1e30
 # Shares of the spread along the first axis of a PCA: what is less is not blown up to a code of
 # unit variance; what is left of a cell and less than this is rounding.
 LEAST_SPREAD, ROUNDING = 1e-3, 1e-6
@@ -55,7 +57,7 @@ def hidden(observed: Tensor, generator: Generator) -> Tensor:
 class Seen(NamedTuple):
     """Rows with and without their gaps.
 
-    cells : the values, zero where they are missing.
+    cells : the values; where they are missing zero, or what their likelihood asks for.
     observed : one where a cell is known, else zero, shape of cells; None if all are.
     input : what the encoder gets.
     """
@@ -95,7 +97,9 @@ class LatentModel(nn.Module):
         self.is_wide = columns.n_cells > columns.n_columns
         self.register_buffer("shared", torch.ones(columns.n_shared, columns.n_cells))
         columns.read_off(torch.full((2, columns.n_cells), torch.nan), self.shared)
-        self.register_buffer("least_variance", torch.zeros(columns.n_cells))
+        self.register_buffer("least_variance", torch.full((columns.n_cells,), ANY))
+        for cells in columns.with_variance:
+            self.least_variance[cells] = 0
         for name in ("column_of", "first_cell"):
             self.register_buffer(name, torch.tensor(getattr(columns, name)), persistent=False)
 
@@ -158,6 +162,7 @@ class LatentModel(nn.Module):
             seen = hidden(seen, hider)
         visible = seen.index_select(-1, self.column_of) if self.is_wide else seen
         shown = self.columns.embed(cells) * visible
+        cells = self.columns.with_gaps(cells, missing)
         return Seen(cells, observed, torch.cat([shown, seen], -1) if self.masks else shown)
 
     def _training_view(self, x: Tensor, hider: Generator | None = None) -> Seen:
@@ -268,16 +273,9 @@ class LatentModel(nn.Module):
         """Draw rows given what is known of each, (n_samples, n_draws, n_cells); as `impute`."""
         raise NotImplementedError
 
-    def draw_given(self, x: Tensor, codes: Tensor, n_draws: int, generator: Generator) -> Tensor:
-        """Draw rows given what is known of x, one row, from codes of its prior.
-
-        Codes are drawn anew with weights p(x | z), and rows from these.
-        """
-        log_weight = self.log_prob(self.see(x), self.decoder(codes)).sum(-1, dtype=torch.float64)
-        if not torch.isfinite(log_weight.max()):
-            raise ValueError("The conditions are impossible, or too far from all training rows.")
-        chosen = torch.multinomial(log_weight.softmax(0), n_draws, True, generator=generator)
-        return self.draw(codes[chosen], generator)
+    def log_prob_given(self, x: Tensor, z: Tensor) -> Tensor:
+        """Return log p(x | z) of one row for each of these codes, float64."""
+        return self.log_prob(self.see(x), self.decoder(z)).sum(-1, dtype=torch.float64)
 
     def fit_shared(self, x: Tensor, weight: Tensor | None, generator: Generator) -> None:
         """Set the shared vectors of the likelihood to what is most likely for these rows."""
@@ -312,17 +310,28 @@ class LatentModel(nn.Module):
                 weights = weighted(known, weight).expand_as(statistic)
                 mass = weights.flatten(0, -2).sum(0)
                 mean = (statistic * weights).flatten(0, -2).sum(0) / mass.clamp(min=TINY)
-                shared.lerp_(mean, (rate * mass / n).clamp(max=1))
+                new = rate * mass / n
+                shared.lerp_(mean, new / (new + (1 - rate)).clamp(min=TINY))
         self.keep_least_variance()
 
     def keep_least_variance(self) -> None:
         """Let the noise of no column be less than that of rounding."""
         self.shared[:1].clamp_(min=self.least_variance)
 
-    @property
-    def n_passes(self) -> int:
-        """How often `score` passes a row through one of the networks."""
-        return 2
+    def scale_variances(self, learned: Tensor) -> None:
+        """Set the shared vectors to those learned, but variances times their mean growth since."""
+        found = self.shared.clone()
+        self.shared.copy_(learned)
+        if self.columns.with_variance:
+            are_variances = self.least_variance > ANY
+            before = learned[0, are_variances].sum().clamp(min=TINY)
+            growth = found[0, are_variances].sum() / before
+            self.shared[0, are_variances] *= growth
+            self.keep_least_variance()
+
+    def n_passes(self, verb: str) -> int:
+        """Return how often the method of this name passes a row through one of the networks."""
+        return 1 if verb in ("encode", "decode") else 2
 
     def breadth(self, verb: str) -> int:
         """Return about how many numbers a row needs at once in the method of this name."""

@@ -35,6 +35,9 @@ class Likelihood:
         Whether its first shared vector is the variance of the noise, which is learned.
     needs_levels : bool
         Whether it is built with the number of levels of each categorical column.
+    sees_gaps : bool
+        Whether missing cells of x are NaN, since they bear on those that are known. Else they are
+        zero, and what is returned for them is not looked at.
     shares_out_total : bool
         Whether a row is one total that is shared out over the columns. A VAE of such rows alone
         has a lighter KL term, unless told otherwise.
@@ -54,6 +57,7 @@ class Likelihood:
     starts_with_mean = False
     shared_is_variance = False
     needs_levels = False
+    sees_gaps = False
     shares_out_total = False
     stops = False
     n_updates = 1

@@ -87,7 +87,9 @@ class Marginal(NamedTuple):
             low, high = (np.clip(end, -FAR, FAR) for end in ends)
         is_spike = np.zeros(len(x), dtype=bool)
         for value, below, above in self.spikes.T:
-            here = np.abs(x - x.dtype.type(value)) <= _rounding(value, x.dtype)
+            # (What was learned from float32 is known to so many digits only.)
+            dtype = np.float32 if np.float32(value) == value else x.dtype
+            here = np.abs(x - x.dtype.type(value)) <= _rounding(value, dtype)
             low, high = np.where(here, below, low), np.where(here, above, high)
             is_spike |= here
         return low, high, is_spike

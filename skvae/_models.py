@@ -34,8 +34,8 @@ BLUR = 0.3
 FILLING_DRAWS, ENOUGH_DRAWS = 512, 24
 # The methods that fill gaps.
 FILLING = ("impute", "images", "complete")
-# What is added to variances of codes, of their mean.
-SHARE_OF_ALL = 0.01
+# What is added to variances of codes: of their mean, and of the square of the centre.
+SHARE_OF_ALL, ROUNDING = 0.01, 1e-6
 # Times that an autoencoder which was trained without gaps looks at those that it has filled.
 N_REFILLS = 10
 # "auto" noise on a cell, as a share of what a PCA with as many components leaves of it. With it a
@@ -110,6 +110,7 @@ class Autoencoder(LatentModel):
 
     def start_from(self, other: LatentModel) -> None:
         super().start_from(other)
+        self.columns.forget(self.shared)  # training is by the plain error
         if self.noise == "auto" and isinstance(other, Autoencoder):
             self._set_noise(other.noise_scale)
 
@@ -161,8 +162,10 @@ class Autoencoder(LatentModel):
         """Learn the normal distribution of the codes of (weighted) rows."""
         center, centred = deviations(self.encode(x).double(), weight)
         covariance = centred.t() @ centred
-        # Codes may lie in a subspace; a share of their variance keeps the rest from counting much.
-        covariance.diagonal().add_(SHARE_OF_ALL * covariance.diagonal().mean() + TINY)
+        # Codes may lie in a subspace; a share of their variance keeps the rest from counting much,
+        # and what rounding makes of constant ones from counting at all.
+        of_rounding = (ROUNDING * center).square() + TINY
+        covariance.diagonal().add_(SHARE_OF_ALL * covariance.diagonal().mean() + of_rounding)
         self.code_center.copy_(center)
         self.code_scale.copy_(torch.linalg.cholesky(covariance))
 
@@ -207,8 +210,8 @@ class Autoencoder(LatentModel):
         return self._with_draws(mean, out[:, None].expand(-1, n_draws, -1), seed)
 
     def complete(self, x: Tensor, n_draws: int, generator: Generator) -> Tensor:
-        z = self._code_of_gaps(x)[:, None].expand(-1, n_draws, -1)
-        return self.draw(z, generator)
+        out = self.decoder(self._code_of_gaps(x))[:, None].expand(-1, n_draws, -1)
+        return self.columns.sample(out, self.shared, generator)
 
 
 class VAE(LatentModel):
@@ -397,12 +400,15 @@ class VAE(LatentModel):
         kl = gaussian_kl(loc, log_scale).sum(-1, dtype=torch.float64)
         return self._log_prob_of_draws(seen, z).mean(0) - kl
 
-    @property
-    def n_passes(self) -> int:
-        return 1 + self.n_draws - self.n_draws // 2
+    def _n_draws_of(self, verb: str) -> int:
+        """Return how many codes of a row the method of this name decodes, zero if it need not."""
+        if verb in ("encode", "kl", "decode"):
+            return 0
+        return len(self.noise) if verb in FILLING else self.n_draws
+
+    def n_passes(self, verb: str) -> int:
+        n_draws = self._n_draws_of(verb)
+        return 1 + n_draws - n_draws // 2
 
     def breadth(self, verb: str) -> int:
-        if verb in ("encode", "kl", "decode"):
-            return super().breadth(verb)
-        n_draws = len(self.noise) if verb in FILLING else self.n_draws
-        return super().breadth(verb) * n_draws
+        return super().breadth(verb) * max(1, self._n_draws_of(verb))

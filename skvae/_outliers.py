@@ -19,7 +19,9 @@ def threshold(scores, weights, contamination):
     scores = np.maximum(scores, np.finfo(np.float64).min / 2)
     values, inverse = np.unique(scores, return_inverse=True)
     total = np.cumsum(np.bincount(inverse, weights=weights))
-    first = int(np.searchsorted(total, contamination * total[-1], side="right"))
+    # (29 of 100 rows are .29, but .29 * 100 is less than 29.)
+    share = contamination * total[-1] * (1 + 1e-9)
+    first = int(np.searchsorted(total, share, side="right"))
     first = min(first, len(values) - 1)
     if first == 0:
         return values[0] - 1e-6 * max(1.0, abs(values[0]))

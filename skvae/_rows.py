@@ -71,6 +71,10 @@ class Rows:
         """Return at most n training rows, from all over: X may be sorted."""
         return self.train.take(spread(self.n_train, n).to(self.train.x.device))
 
+    def some_held_out(self, n: int) -> Part:
+        """Return at most n of the rows held out, from all over, too."""
+        return self.held_out.take(spread(self.n_held_out, n).to(self.held_out.x.device))
+
 
 class BlockRows(Rows):
     """Rows that stay where they are, in an array or a file, and are read as they are needed.

@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import gen_batches
 
-from ._arrays import PART_BYTES, at_random, rows_in
+from ._arrays import PART_BYTES, SomeColumns, at_random, rows_in
 
 # Rows from which quantiles are taken, drawn at random where there are more.
 MAX_ROWS = 100_000
@@ -30,7 +30,7 @@ def _a_few(X, random_state):
 
 
 def learn_scaling(X, continuous, scaling, sample_weight, random_state):
-    """Return centre and scale of each column, NaN if no cell of it is known.
+    """Return centre and scale of each column, whatever they are if no cell of it is known.
 
     `continuous` tells which of the columns will be scaled.
     """
@@ -71,10 +71,13 @@ def _fitted_scaler(X, sample_weight):
         for rows in gen_batches(len(X), rows_in(PART_BYTES, X)):
             weights = None if sample_weight is None else sample_weight[rows]
             scaler.partial_fit(X[rows], sample_weight=weights)
-    # (It is NaN where no cell of a column is known, or where the variance overflows.)
-    lost = ~np.isfinite(scaler.scale_) & (scaler.n_samples_seen_ > 0)
+            # What has no known cell yet has a mean of NaN, which would stay for good.
+            is_unknown = np.broadcast_to(scaler.n_samples_seen_ == 0, X.shape[1])
+            scaler.mean_[is_unknown] = scaler.var_[is_unknown] = 0
+    lost = ~np.isfinite(scaler.var_)  # (its scale would be one, as that of a constant)
     if lost.any():
-        column = int(np.flatnonzero(lost)[0])
+        column = np.flatnonzero(lost)[0]
+        column = X.columns[column] if isinstance(X, SomeColumns) else column
         raise ValueError(
             f"Column {column} of X has values too large for its variance to be a finite float64; "
             "rescale it."

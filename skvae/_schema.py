@@ -3,19 +3,24 @@
 import re
 from decimal import Decimal
 from itertools import repeat
-from numbers import Real
+from numbers import Integral, Real
 
 import narwhals.stable.v1 as nw
 import numpy as np
 
 FLOATS = (nw.Float32, nw.Float64)
+# The least and the greatest float32.
+FINITE = np.finfo(np.float32).min, np.finfo(np.float32).max
 # The types of numbers among objects.
 NUMBERS = (Real, Decimal, np.bool_)
 
 
 def is_frame(X):
-    """Return whether X is a data frame in memory, of any library that narwhals reads."""
-    return isinstance(nw.from_native(X, eager_only=True, pass_through=True), nw.DataFrame)
+    """Return whether X is a data frame, of any library that narwhals reads."""
+    frame = nw.from_native(X, pass_through=True)
+    if isinstance(frame, nw.LazyFrame):
+        raise TypeError(f"X is a {type(X).__name__}, which has no rows yet; collect it first.")
+    return isinstance(frame, nw.DataFrame)
 
 
 def gaussian(values):
@@ -43,10 +48,7 @@ class Schema:
         """
         frame = nw.from_native(X, eager_only=True)
         frame = frame if rows is None else nw.maybe_reset_index(frame[rows])
-        if overrides is None or isinstance(overrides, dict):
-            kinds = _kinds_by_name(overrides or {}, X, frame.columns)
-        else:
-            kinds = dict.fromkeys(frame.columns, overrides)
+        kinds = _kinds_by_name(overrides, X, frame.columns)
         columns = [frame.get_column(name) for name in frame.columns]
         numbers = likelihood_of_numbers(not _are_all_numbers(columns))
         schema = cls()
@@ -105,10 +107,20 @@ class Schema:
     def _joined(self, columns):
         return nw.to_native(nw.from_dict(dict(zip(self.names, columns, strict=True))))
 
+    def check_kinds(self, X, overrides):
+        """Raise if `overrides`, as of `fit`, asks for another likelihood of a column."""
+        asked = _kinds_by_name(overrides, X, self.names)
+        changed = [c.name for c in self.columns if asked.get(c.name, c.kind) != c.kind]
+        if changed:
+            raise ValueError(
+                "warm_start=True needs the model of the previous fit, but the likelihood of "
+                f"{changed} changed; use warm_start=False to start anew."
+            )
+
     def check_all_numbers(self):
         """Raise if the cells of a column are levels, which a sparse matrix cannot have."""
         for column in self.columns:
-            if column.levels is not None:
+            if column.levels not in (None, (0.0, 1.0)):
                 raise _needs_a_frame(column.name)
 
     @staticmethod
@@ -139,6 +151,11 @@ class Schema:
         if levels is None:
             if self.columns[j].integer and isinstance(value, Real) and value % 1:
                 raise ValueError(f"Column {name!r} has whole numbers only. Got {value!r}.")
+            if isinstance(value, Integral) and float(value) != value:
+                raise ValueError(
+                    f"The condition for column {name!r} has more digits than a float64 holds. "
+                    f"Got {value!r}."
+                )
             return j, value
         if value not in list(levels):
             raise ValueError(f"Column {name!r} has no level {value!r}; it has {list(levels)}.")
@@ -231,6 +248,10 @@ class Column:
 
 def _kinds_by_name(overrides, X, names):
     """Return {name: likelihood}; where two keys name the same column, the later one holds."""
+    if overrides is None:
+        return {}
+    if not isinstance(overrides, dict):
+        return dict.fromkeys(names, overrides)
     kinds = {}
     for key, kind in overrides.items():
         chosen = _chosen(key, X)
@@ -400,7 +421,7 @@ def _range(cells, integer):
     ends = np.array([np.fmin.reduce(cells), np.fmax.reduce(cells)], dtype=np.float64)
     # The float next to the largest int64 is above it.
     large = integer & (np.abs(ends) > 2**53)
-    return np.where(large, np.nextafter(ends, 0), ends).tolist()
+    return np.where(large, np.nextafter(ends, [np.inf, -np.inf]), ends).tolist()
 
 
 def _examples(series, cells, levels):
@@ -422,6 +443,8 @@ def _examples(series, cells, levels):
 def _series_of_numbers(cells, missing, examples):
     """Return numbers in the dtype of the examples, the first of which is missing."""
     numbers = np.where(missing, 0, cells)
+    if examples.dtype == nw.Float32:
+        numbers = np.clip(numbers, *FINITE)
     series = _new_series(numbers, examples)
     if not examples.dtype.is_integer() or _holds(examples.dtype, numbers):
         series = _cast_like(series, examples)
@@ -434,7 +457,8 @@ def _series_of_numbers(cells, missing, examples):
 def _holds(dtype, numbers):
     """Return whether a dtype of numbers has exactly these."""
     if dtype == nw.Float32:
-        return bool((numbers == numbers.astype(np.float32)).all())
+        with np.errstate(over="ignore"):
+            return bool((numbers == numbers.astype(np.float32)).all())
     if not dtype.is_integer():
         return dtype == nw.Float64
     n_bits, has_sign = int(re.sub(r"\D", "", str(dtype))), dtype.is_signed_integer()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import torch
@@ -9,6 +10,8 @@ from torch import Generator, Tensor
 
 from ._latent_model import LatentModel, Moment
 from ._optimizer import Adam
+
+recording = threading.Lock()
 
 
 class Step:
@@ -31,7 +34,15 @@ def capture(run: Callable[[], None], noise: Generator) -> Callable[[], None]:
     """
     graph = torch.cuda.CUDAGraph()
     graph.register_generator_state(noise)
-    with torch.cuda.device(noise.device), torch.cuda.graph(graph):
+    # By default the stream is one for the process, of the device that was first recorded on; and
+    # only one thread may record at a time, while others compute as they like.
+    stream = torch.cuda.Stream(noise.device)
+    mode = "thread_local"
+    with (
+        recording,
+        torch.cuda.device(noise.device),
+        torch.cuda.graph(graph, stream=stream, capture_error_mode=mode),
+    ):
         run()
     return graph.replay
 
@@ -52,7 +63,8 @@ class CapturedStep(Step):
         self, x: Tensor, weight: Tensor | None, moment: Moment, learning_rate: float | Tensor
     ) -> None:
         kind = len(x), moment
-        if kind == self.last != self.kind:
+        repeats = kind == self.last
+        if repeats and kind != self.kind:
             self._record(x, weight, moment)
             self.kind = kind
         self.last = kind

@@ -63,7 +63,9 @@ class Table:
         if not X.shape[1]:
             return table
         center, scale = learn_scaling(X, table.continuous, scaling, sample_weight, random_state)
-        table.center = np.where(table.continuous, np.nan_to_num(center), 0)
+        center = np.where(table.continuous, np.nan_to_num(center), 0)
+        # Rounded as it will be, so that a value is as far from it in float64 as in float32.
+        table.center = center.astype(X.dtype).astype(np.float64)
         table.scale = np.where(table.continuous & ~np.isnan(scale), scale, 1)
         if table.limited:
             table.ends = _ends(X, table.limited, random_state)

@@ -140,6 +140,8 @@ class Gauge:
 
     def __init__(self, model: LatentModel, part: Part, size: int, seed: int):
         self.model, self.part, self.size, self.seed = model, part, size, seed
+        # (Weights that are all as good as zero tell nothing.)
+        self.mass = len(part.x) if part.weight is None else part.weight.sum().item() or 1.0
 
     @torch.inference_mode()
     def loss(self) -> float:
@@ -149,7 +151,7 @@ class Gauge:
         for x, weight in self.part.split(self.size):
             bound = self.model.judge(x, generator)
             gain += bound.sum() if weight is None else bound @ weight[:, 0]
-        return -gain.item() / len(self.part.x)
+        return -gain.item() / self.mass
 
 
 class DivergenceCheck:

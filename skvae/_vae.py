@@ -325,7 +325,9 @@ class VAETransformer(BaseAutoencoder):
         }
 
     def _finish(self, X, weights, n_steps, seed):
-        spread = self._run("encode", X).var(axis=0)
+        codes = self._run("encode", X)
+        center = np.average(codes, axis=0, weights=weights)
+        spread = np.average((codes - center) ** 2, axis=0, weights=weights)
         self.kl_per_component_ = np.average(self._run("kl", X), axis=0, weights=weights)
         self.n_active_components_ = int((spread > ACTIVE_VARIANCE).sum())
         if not self.n_active_components_:

@@ -19,9 +19,11 @@ class Interval(NamedTuple):
         return isinstance(value, self.kind) and not isinstance(value, (bool, np.bool_))
 
     def allows(self, value):
+        if not self.allows_type(value):
+            return False
         above = self.low <= value if self.closed[0] == "[" else self.low < value
         below = value <= self.high if self.closed[1] == "]" else value < self.high
-        return self.allows_type(value) and above and below
+        return above and below
 
     def __str__(self):
         kind = "an int" if self.kind is Integral else "a float"
@@ -66,19 +68,14 @@ class Having(tuple):
         return "an object with " + ", ".join(self)
 
 
-class Sizes:
+class Widths:
     """A tuple or list of layer widths."""
 
     def allows_type(self, value):
         return isinstance(value, (tuple, list, np.ndarray))
 
     def allows(self, value):
-        width = Interval(Integral, 1, np.inf)
-        return (
-            self.allows_type(value)
-            and all(map(width.allows_type, value))
-            and min([1, *value]) >= 1
-        )
+        return self.allows_type(value) and all(map(Interval(Integral, 1, np.inf).allows, value))
 
     def __str__(self):
         return "a tuple of ints in the range [1, inf)"
@@ -106,9 +103,8 @@ class Choices(NamedTuple):
         return isinstance(value, dict)
 
     def allows(self, value):
-        return all(
-            any(rule.allows_type(chosen) and rule.allows(chosen) for rule in self.rules)
-            for chosen in value.values()
+        return self.allows_type(value) and all(
+            any(rule.allows(chosen) for rule in self.rules) for chosen in value.values()
         )
 
     def __str__(self):
@@ -122,7 +118,7 @@ def check_parameters(estimator, rules):
     """
     for name, allowed in rules.items():
         value = getattr(estimator, name)
-        if any(rule.allows(value) for rule in allowed if rule.allows_type(value)):
+        if any(rule.allows(value) for rule in allowed):
             continue
         kind = ValueError if any(rule.allows_type(value) for rule in allowed) else TypeError
         raise kind(
@@ -154,5 +150,5 @@ def check_sample_weight(sample_weight, n_samples):
 def check_count(name, value):
     """Raise unless a number of things to draw is a positive int."""
     rule = Interval(Integral, 1, np.inf)
-    if not (rule.allows_type(value) and rule.allows(value)):
+    if not rule.allows(value):
         raise ValueError(f"{name} must be an int in the range [1, inf). Got {value!r}.")

@@ -92,3 +92,50 @@ def test_few_held_out_rows_keep_an_overfitted_model_honest(Estimator):
     assumed = model.module_.shared[0].numpy() * model._table.scale**2
     # Of the order of the error on new rows, which is many times that on the rows of training.
     assert 0.3 < np.mean(assumed) / np.mean(residual**2) < 3
+
+
+def test_overlapping_limits_of_threads_leave_the_process_as_it_was(monkeypatch):
+    """Those of a BLAS are the process's: the last to leave would put back what the first set."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    pools = _engine._thread_pools()
+    with pools.limit(limits=2, user_api="blas"):
+        before = [pool["num_threads"] for pool in pools.info()]
+        first, second = _engine._threads(1.0), _engine._threads(1.0)
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        second.__exit__(None, None, None)
+        assert [pool["num_threads"] for pool in pools.info()] == before
+
+
+@pytest.mark.parametrize(("n_rows", "is_worth_it"), [(1, False), (400, True)])
+@pytest.mark.parametrize("verb", ["score", "encode"])
+def test_what_a_method_multiplies_decides_where_it_runs(monkeypatch, verb, n_rows, is_worth_it):
+    X = make_rows(400, 20)
+    model = quick(VAETransformer, hidden_layer_sizes=(1024, 1024), max_iter=1).fit(X)
+    works = []
+    monkeypatch.setattr(
+        _engine, "resolve_device", lambda device, work: works.append(work) or torch.device("cpu")
+    )
+    _engine.run(model.module_, verb, X[:n_rows].astype(np.float32), device="auto")
+    assert (max(works) > _engine.WORTH_AN_ACCELERATOR) == is_worth_it
+
+
+def test_results_are_computed_where_there_is_float64():
+    assert _engine._with_float64(torch.device("mps")) == torch.device("cpu")
+    assert _engine._with_float64(torch.device("cuda", 1)) == torch.device("cuda", 1)
+
+
+def test_many_rows_are_drawn_a_few_at_a_time(Estimator, X, monkeypatch):
+    model = quick(Estimator).fit(X)
+    sizes = []
+    draw = type(model.module_).draw
+    monkeypatch.setattr(
+        type(model.module_), "draw", lambda self, z, g: sizes.append(len(z)) or draw(self, z, g)
+    )
+    monkeypatch.setattr(_engine, "BATCH_BYTES", 2**16)
+    assert model.sample(2000).shape == (2000, X.shape[1])
+    assert sum(sizes) == 2000
+    assert max(sizes) < 300
+    assert model.sample(2000, conditions={0: 0.0}).shape == (2000, X.shape[1])
+    assert max(sizes) < 300

@@ -2,11 +2,12 @@
 
 import itertools
 import pickle
+import warnings
 
 import numpy as np
 import pytest
 import scipy.sparse
-from helpers import quick
+from helpers import make_rows, quick
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer, make_column_selector
 from sklearn.model_selection import GridSearchCV
@@ -612,3 +613,90 @@ def test_a_table_of_one_value_can_be_fitted(Estimator, values):
     model = quick(Estimator).fit(frame)
     assert np.isfinite(model.score_samples(frame)).all()
     pd.testing.assert_frame_equal(model.sample(60, random_state=0), frame)
+
+
+# ---------------------------------------------------------------------------------- warm starts
+
+
+@pytest.mark.parametrize("likelihood", ["poisson", {"a": "student_t"}, {"nonsense": "gaussian"}])
+def test_a_warm_start_refuses_another_likelihood(Estimator, likelihood):
+    X = pd.DataFrame(make_rows(60, 3), columns=list("abc"))
+    model = quick(Estimator, likelihood="gaussian", warm_start=True).fit(X)
+    with pytest.raises(ValueError, match=r"likelihood (of \['a'|names columns \['nonsense')"):
+        model.set_params(likelihood=likelihood).fit(X)
+    assert model.set_params(likelihood="auto").fit(X).module_.config["blocks"] == (
+        ("gaussian", 3),
+    )
+
+
+def test_a_warm_start_goes_on_with_the_likelihoods_of_the_dict(Estimator):
+    X = pd.DataFrame({"a": np.arange(60.0), "n": np.arange(60) % 7, "k": list("xyz") * 20})
+    model = quick(Estimator, likelihood={"n": "poisson"}, warm_start=True).fit(X)
+    blocks = model.module_.config["blocks"]
+    assert model.fit(X).module_.config["blocks"] == blocks
+    with pytest.raises(ValueError, match="dict as likelihood names columns of a data frame"):
+        model.fit(np.ones((60, 3)))
+
+
+# ------------------------------------------------------------------------------ borders of dtypes
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_draws_of_huge_whole_numbers_stay_in_the_range_seen(Estimator, sign):
+    ids = sign * (10**17 + 2 + 1000 * np.arange(100))
+    X = pd.DataFrame({"id": ids, "k": list("xy") * 50})
+    drawn = quick(Estimator, likelihood={"id": "gaussian"}).fit(X).sample(2000)["id"]
+    assert drawn.dtype == np.int64
+    assert ids.min() <= drawn.min() <= drawn.max() <= ids.max()
+
+
+def test_a_condition_that_no_float_holds_is_refused(Estimator):
+    X = pd.DataFrame({"id": 10**17 + 1000 * np.arange(60), "x": np.arange(60.0)})
+    model = quick(Estimator).fit(X)
+    with pytest.raises(ValueError, match="'id' has more digits than a float64 holds"):
+        model.sample(2, conditions={"id": 10**17 + 7})
+
+
+@pytest.mark.parametrize("conditions", [["a"], "a", 3])
+def test_conditions_are_a_dict(Estimator, X, conditions):
+    with pytest.raises(TypeError, match="conditions must be a dict"):
+        quick(Estimator).fit(X).sample(2, conditions=conditions)
+
+
+def test_a_lazy_frame_is_told_from_an_array(Estimator):
+    X = pl.DataFrame({"a": [1.0, 2.0, 3.0], "b": [1.0, 3.0, 2.0]})
+    with pytest.raises(TypeError, match="collect it first"):
+        quick(Estimator).fit(X.lazy())
+    with pytest.raises(TypeError, match="collect it first"):
+        quick(Estimator).fit(X).score_samples(X.lazy())
+
+
+def test_huge_cells_beside_a_single_precision_column_are_filled_without_a_warning(Estimator):
+    a = np.linspace(-2, 2, 50)
+    X = pd.DataFrame({"a": a, "b": a.astype(np.float32), "k": list("xy") * 25})
+    X.loc[::5, "b"] = np.nan
+    model = quick(Estimator, likelihood={("a", "b"): "gaussian"}).fit(X)
+    filled = model.impute(X.assign(a=1e300))
+    assert np.isfinite(filled["b"]).all()
+    assert filled["b"].dtype == np.float32
+
+
+def test_flags_may_come_as_a_sparse_matrix(Estimator):
+    X = pd.DataFrame(np.random.default_rng(0).integers(0, 2, (60, 4)).astype(float))
+    X.columns = list("abcd")
+    model = quick(Estimator).fit(X)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scikit-learn misses the names
+        np.testing.assert_array_equal(
+            model.score_samples(scipy.sparse.csr_array(X.to_numpy())),
+            model.score_samples(X.to_numpy()),
+        )
+
+
+def test_columns_of_numbers_beside_labels_are_named_by_their_place_in_x(Estimator):
+    X = pd.DataFrame({"k": list("xyz") * 20, "a": np.arange(60.0) * 1e200})
+    with (
+        np.errstate(over="ignore"),
+        pytest.raises(ValueError, match="Column 1 of X has values too large for its variance"),
+    ):
+        quick(Estimator, likelihood={"a": "gaussian"}).fit(X)

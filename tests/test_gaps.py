@@ -647,3 +647,49 @@ def test_the_odd_level_has_the_lowest_contribution(Estimator):
     usual = model.contributions(frame).mean()
     found = (model.contributions(odd) - usual).idxmin(axis=1)
     assert (found == "q").mean() > 0.8
+
+
+@pytest.mark.parametrize("n_samples", [300, 3000])  # few, and many rows held out
+def test_gaps_leave_the_noise_of_a_column_what_it_is(n_samples):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n_samples, 2)) @ rng.normal(size=(2, 6))
+    X = X / X.std(axis=0) + 0.1 * rng.normal(size=X.shape)
+    variances = []
+    for share in (0, 0.6):
+        holed = X.copy()
+        holed[rng.random(n_samples) < share, 0] = np.nan
+        model = AutoencoderTransformer(3, max_iter=60, random_state=0).fit(holed)
+        variances.append(model.module_.shared[0].numpy())
+    assert variances[1][0] < 3 * variances[0][0] < 0.1
+    np.testing.assert_allclose(variances[1][1:], variances[0][1:], atol=0.05)
+
+
+def test_shares_of_known_counts_sum_to_one_and_have_the_right_gradient():
+    model = quick_module("multinomial", 3)
+    states = [(i, np.nan, 5 - i) for i in range(6)]
+    x = torch.tensor(states, dtype=torch.float64)
+    seen, z = model.see(x), torch.zeros(6, 2, dtype=torch.float64)
+    out = model.decoder(z).detach().requires_grad_()
+    log_prob = model.log_prob(seen, out).sum(-1)
+    np.testing.assert_allclose(log_prob.exp().sum().item(), 1)
+    (expected,) = torch.autograd.grad(log_prob.sum(), out)
+    np.testing.assert_allclose(model._grad(seen, out).detach(), expected, atol=1e-12)
+    assert (expected[:, 1] == 0).all()
+
+
+def quick_module(likelihood, n_columns):
+    """Return the module of a VAE of counts, in float64, whose rows have gaps."""
+    counts = np.random.default_rng(0).poisson(3.0, (60, n_columns)).astype(float)
+    counts[::5, 1] = np.nan
+    return quick(VAETransformer, likelihood=likelihood, dtype="float64").fit(counts).module_
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+def test_gaps_leave_the_shares_and_the_total_of_counts_what_they_are(Estimator):
+    rng = np.random.default_rng(0)
+    X = rng.multinomial(40, [0.1, 0.2, 0.3, 0.4], 2000).astype(float)
+    X[rng.random(2000) < 0.7, 0] = np.nan
+    X[rng.random(2000) < 0.3, 3] = np.nan
+    model = quick(Estimator, likelihood="multinomial", max_iter=30).fit(X)
+    means = model.inverse_transform(model.transform(X)).mean(axis=0)
+    np.testing.assert_allclose(means, [4, 8, 12, 16], rtol=0.1)

@@ -897,3 +897,50 @@ def test_far_intervals_have_a_finite_log_prob(dtype):
         out = torch.tensor([[loc, raw]], dtype=dtype)
         for result in (Ordinal().log_prob(x, out), *Ordinal().grads(x, out)):
             assert torch.isfinite(result).all()
+
+
+@pytest.mark.parametrize("n", [1e2, 1e5, 1e7])
+def test_single_precision_suffices_for_large_counts(n):
+    x = np.float32(n) * np.float32([0.99, 1, 1.01])
+    log_mean, r = np.log(np.float32([n])), np.float32([1000])
+    given = torch.from_numpy(x.round()), torch.from_numpy(log_mean)
+    mean = np.exp(log_mean.astype(np.float64))
+    expected = scipy.stats.poisson.logpmf(x.round(), mean)
+    np.testing.assert_allclose(Poisson().log_prob(*given), expected, rtol=1e-5)
+    log_r = torch.from_numpy(np.log(r))
+    r = np.exp(np.log(r).astype(np.float64))
+    expected = scipy.stats.nbinom.logpmf(x.round(), r, r / (r + mean))
+    np.testing.assert_allclose(NegativeBinomial().log_prob(*given, log_r), expected, rtol=1e-4)
+
+
+class Shifted(Laplace):
+    """Real values about what the decoder says and a bias, which is learned and may be negative."""
+
+    n_params = 1
+    n_shared = 1
+
+    def log_prob(self, x, loc, bias):
+        return -0.5 * (x - loc - bias).square() - 0.5 * np.log(2 * np.pi)
+
+    def mean(self, loc, bias):
+        return loc + bias
+
+    def sample(self, loc, bias, generator):
+        return loc + bias + torch.empty_like(loc).normal_(generator=generator)
+
+    def params_for_mean(self, mean):
+        return (torch.zeros_like(mean),)
+
+    def shared_statistics(self, x, loc, bias):
+        return (x - loc,)
+
+
+@pytest.mark.parametrize("n_samples", [200, 4000])
+def test_what_a_users_likelihood_learns_may_be_negative(n_samples):
+    centers = np.array([-3.0, 2.0, -1.0])
+    X = centers + np.random.default_rng(0).normal(size=(n_samples, 3))
+    model = quick(VAETransformer, likelihood=Shifted, scaling=None, max_iter=30).fit(X)
+    learned = model.module_.shared[0].numpy()
+    restored = model.inverse_transform(model.transform(X)).mean(axis=0)
+    assert learned[0] < -0.5
+    np.testing.assert_allclose(restored, centers, atol=0.3)

@@ -255,3 +255,13 @@ def test_scores_do_not_depend_on_a_monotone_change_of_units():
     # the log-Jacobian of the change: that of numbers, not of the probability of the spike
     shift = np.where(frame["balance"] == 0, 0, np.log(8))
     np.testing.assert_allclose(scores[0], scores[1] + shift, atol=1e-3)
+
+
+def test_a_spike_learned_in_single_precision_is_known_in_double():
+    x = np.random.default_rng(0).random(1000)
+    x[:400] = 0.1
+    marginal = Marginal.fit(x.astype(np.float32))
+    for dtype in (np.float32, np.float64):
+        _, width = marginal.forward(np.array([0.1, 0.5], dtype=dtype))
+        assert width[0] > 0.5
+        assert width[1] == 0

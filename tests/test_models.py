@@ -293,3 +293,14 @@ def test_noise_is_at_least_that_of_rounding(Estimator, rng):
     variance = model.module_.shared[0].numpy() * model._table.scale**2
     assert (variance >= least**2 / 12 * (1 - 1e-4)).all()
     assert variance[1] < least[2] ** 2 / 12
+
+
+def test_components_in_use_are_those_of_rows_with_weight():
+    X = 0.01 * make_rows(400, 4)
+    X[:40] *= 300
+    sample_weight = np.where(np.arange(400) < 40, 1e-9, 1)
+    model = quick(VAETransformer, scaling=None, max_iter=60, early_stopping=False)
+    codes = model.fit(X, sample_weight=sample_weight).transform(X)
+    center = np.average(codes, axis=0, weights=sample_weight)
+    variance = np.average((codes - center) ** 2, axis=0, weights=sample_weight)
+    assert model.n_active_components_ == (variance > 0.01).sum() < (codes.var(axis=0) > 0.01).sum()

@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 from sklearn.datasets import load_wine
 from sklearn.metrics import roc_auc_score
 
-from skvae import VAETransformer
+from skvae import AutoencoderTransformer, VAETransformer
 from skvae._outliers import N_ROUNDS, threshold, without_outliers
 
 
@@ -161,3 +161,28 @@ def test_a_warm_start_takes_sizes_in_any_sequence(X):
     for sizes in ((8, 4), [8, 4], np.array([8, 4])):
         model = quick(VAETransformer, hidden_layer_sizes=sizes, warm_start=True, max_iter=1)
         assert model.fit(X).fit(X).module_.config["hidden_layer_sizes"] == (8, 4)
+
+
+@pytest.mark.parametrize("n", [50, 100, 200, 1000])
+@pytest.mark.parametrize("share", [0.01, 0.07, 0.1, 0.29, 0.3, 0.5])
+def test_the_threshold_flags_the_share_that_was_asked_for(n, share):
+    scores = np.random.default_rng(0).normal(size=n)
+    n_below = (scores < threshold(scores, np.ones(n), share)).sum()
+    assert n_below == int(round(share * n, 6))
+
+
+def test_robust_draws_from_a_random_state_as_often_as_not(Estimator, X):
+    states = []
+    for robust in (False, True):
+        state = np.random.RandomState(0)
+        quick(Estimator, robust=robust, random_state=state).fit(X)
+        states.append(state.randint(2**31 - 1))
+    assert states[0] == states[1]
+
+
+@pytest.mark.parametrize("constant", [0.0, 1.0])
+def test_constant_flags_have_the_same_score_in_both_precisions(constant):
+    X = np.full((60, 3), constant)
+    model = quick(AutoencoderTransformer, likelihood="bernoulli").fit(X)
+    scores = [model.score_samples(X.astype(dtype))[0] for dtype in (np.float32, np.float64)]
+    assert scores[0] == pytest.approx(scores[1], abs=1)

@@ -6,7 +6,7 @@ import torch
 from helpers import make_rows, quick
 from scipy.sparse import csr_array
 
-from skvae import _arrays, _engine, _rows
+from skvae import AutoencoderTransformer, _arrays, _engine, _rows
 from skvae._rows import BlockRows, Part, Rows
 
 
@@ -147,3 +147,20 @@ def test_rows_at_random_keep_their_order_and_their_weights():
     assert of_some[0] < 100 < 400 < of_some[-1]
     assert _arrays.at_random(X, None, 40, 0)[1] is None
     assert _arrays.at_random(X, weights, 500, 0)[0] is X
+
+
+def test_held_out_rows_come_from_all_over(make):
+    some = make(100, 40).some_held_out(10).x.flatten()
+    assert some.tolist() == list(range(0, 40, 4))
+
+
+def test_noise_is_learned_from_rows_held_out_all_over_a_file(monkeypatch):
+    """The first rows, of less noise, do not stand for all."""
+    X = make_rows(20_000, 4)
+    X[:6000] *= 0.01
+    variances = []
+    for n_bytes in (_engine.IN_MEMORY_BYTES, 0):
+        monkeypatch.setattr(_engine, "IN_MEMORY_BYTES", n_bytes)
+        model = quick(AutoencoderTransformer, max_iter=1, validation_fraction=0.3).fit(X)
+        variances.append(model.module_.shared[0].numpy())
+    np.testing.assert_allclose(variances[1], variances[0], rtol=0.3)

@@ -433,5 +433,10 @@ def test_a_frame_without_rows_is_decoded(frame):
 
 def test_is_frame_knows_frames_in_memory(frame):
     assert is_frame(frame)
-    for other in (np.ones((2, 2)), [[1.0]], pd.Series([1.0]), polars_frame().lazy(), None):
+    for other in (np.ones((2, 2)), [[1.0]], pd.Series([1.0]), None):
         assert not is_frame(other)
+
+
+def test_a_lazy_frame_is_to_be_collected_first():
+    with pytest.raises(TypeError, match=r"LazyFrame.*collect it first"):
+        is_frame(polars_frame().lazy())

@@ -7,6 +7,7 @@ from scipy.stats import kstest, skew
 from sklearn.datasets import load_digits, load_wine
 from sklearn.preprocessing import minmax_scale
 
+from skvae import _scaling
 from skvae._scaling import have_common_units
 from skvae._table import Layout, Table
 
@@ -230,3 +231,18 @@ def test_the_scale_beside_a_spike_follows_weights():
     weights = np.repeat([1.0, 2.0, 0.0], [60, 10, 10])
     table = Table.fit(X, scaling="standard", sample_weight=weights, random_state=0)
     assert table.scale[0] == pytest.approx(1.0)
+
+
+def test_a_column_unknown_in_the_first_rows_is_scaled_by_the_others(monkeypatch):
+    monkeypatch.setattr(_scaling, "PART_BYTES", 8 * 3 * 100)
+    X = np.random.default_rng(0).normal(5, 2, (1000, 3))
+    X[:500, 1] = np.nan
+    table = Table.fit(X, scaling="standard")
+    np.testing.assert_allclose(table.center, np.nanmean(X, axis=0))
+    np.testing.assert_allclose(table.scale, np.nanstd(X, axis=0))
+
+
+def test_float32_values_are_mapped_alike_in_float64():
+    X = (1e8 + 8 * np.random.default_rng(0).integers(0, 9, (500, 2))).astype(np.float32)
+    table = Table.fit(X, scaling="standard")
+    np.testing.assert_allclose(table.forward(X.astype(np.float64)), table.forward(X), atol=1e-6)

@@ -12,6 +12,7 @@ from helpers import Laplace, make_curve, make_rows, quick
 from sklearn.exceptions import NotFittedError
 
 from skvae import AutoencoderTransformer, VAETransformer, _training
+from skvae._rows import Part
 from skvae._training import Progress, cosine
 
 
@@ -367,3 +368,35 @@ def test_training_rows_without_a_score_are_an_error(Estimator, X, robust):
     with pytest.raises(ValueError, match="score of a training row is no number"):
         model.fit(X)
     assert np.isfinite(model.fit(X.astype(np.float32)).offset_)
+
+
+# ------------------------------------------------------------------------------------- weights
+
+
+def test_losses_are_weighted_means(Estimator, rng):
+    X = make_rows(100, 4)
+    model = quick(Estimator, likelihood="gaussian").fit(X)
+    x, weight = (torch.from_numpy(A).float() for A in (X, rng.exponential(size=(100, 1)) ** 3))
+    alone = [_training.Gauge(model.module_, Part(row, None), 30, 0).loss() for row in x.split(1)]
+    expected = np.average(alone, weights=weight[:, 0])
+    # (A VAE draws other codes for a row alone.)
+    error = 1e-4 if Estimator is AutoencoderTransformer else 0.5
+    loss = _training.Gauge(model.module_, Part(x, weight), 30, 0).loss()
+    assert loss == pytest.approx(expected, abs=error)
+
+
+def test_weight_that_is_nearly_all_in_one_row_is_no_error(Estimator, X):
+    sample_weight = np.full(len(X), 1e-60)
+    sample_weight[0] = 1
+    assert np.isfinite(quick(Estimator).fit(X, sample_weight=sample_weight).score(X))
+
+
+# --------------------------------------------------------------------------------- warm starts
+
+
+def test_a_warm_start_goes_on_with_the_same_loss(Estimator):
+    X = make_rows(500, 6)
+    model = quick(Estimator, warm_start=True, max_iter=40).fit(X)
+    last = model.loss_curve_[-1]
+    first = model.set_params(learning_rate=1e-6).fit(X).loss_curve_[0]
+    assert first == pytest.approx(last, abs=0.5)
