@@ -176,7 +176,7 @@ class BaseAutoencoder(
         """
         with _unchanged_on_failure(self):
             check_parameters(self, self._rules)
-            _engine.check_device(self.device)
+            _engine.resolve_device(self.device)
             previous = self if self.warm_start and hasattr(self, "module_") else None
             table, module = (previous._table, previous.module_) if previous else (None, None)
             data = {"X": X, "y": y}

@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import softplus
 
-from ._likelihood import Likelihood
+from ._likelihood import OfParts
 from ._real import Gaussian
 from ._scalars import scalar
 
@@ -19,7 +19,7 @@ from ._scalars import scalar
 SCALE = math.sqrt(3) / math.pi
 
 
-class CensoredLogistic(Likelihood):
+class CensoredLogistic(OfParts):
     """Real values that stop at a limit, as pixels at black: logistic beyond it.
 
     A tobit model: what would lie on the other side is seen as the limit. This is the least or the
@@ -88,19 +88,8 @@ class CensoredLogistic(Likelihood):
         share = torch.sigmoid(error)
         return torch.addcmul(share, share, is_beyond).sub_(scalar(1, error))
 
-    def log_prob(self, x: Tensor, loc: Tensor, *shared: Tensor) -> Tensor:
-        return self._log_prob(*self._parts(x, loc, *shared))
-
-    def grads(self, x: Tensor, loc: Tensor, *shared: Tensor) -> tuple[Tensor, ...]:
-        error, is_beyond, per_scale = self._parts(x, loc, *shared)
+    def _grads(self, error: Tensor, is_beyond: Tensor, per_scale: Tensor) -> tuple[Tensor, ...]:
         return (self._pull(error, is_beyond).mul_(per_scale),)
-
-    def log_prob_and_grads(
-        self, x: Tensor, loc: Tensor, *shared: Tensor
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        error, is_beyond, per_scale = self._parts(x, loc, *shared)
-        grad = self._pull(error, is_beyond).mul_(per_scale)
-        return self._log_prob(error, is_beyond, per_scale), (grad,)
 
     def mean(self, loc: Tensor, variance: Tensor, limit: Tensor, side: Tensor) -> Tensor:
         scale = side * self._scale(variance)

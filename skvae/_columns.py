@@ -76,10 +76,7 @@ class Columns:
             Block(*block) for block in zip(parts, _slices(widths), _slices(n_outputs), strict=True)
         ]
         # Those whose shared vectors follow the rows.
-        silent = Likelihood.shared_statistics
-        self.learning = [
-            b for b in self.blocks if type(b.likelihood).shared_statistics is not silent
-        ]
+        self.learning = [b for b in self.blocks if b.likelihood.has_own("shared_statistics")]
         self.n_cells, self.n_outputs = sum(widths), sum(n_outputs)
         self.n_columns = sum(len(n) for n in levels)
         self.n_shared = max(part.n_shared for part in parts)
@@ -158,7 +155,7 @@ class Columns:
 
     def embed(self, x: Tensor) -> Tensor:
         """Return what the encoder sees of rows, shape of x."""
-        if all(type(block.likelihood).embed is Likelihood.embed for block in self.blocks):
+        if not any(block.likelihood.has_own("embed") for block in self.blocks):
             return x
         return torch.cat([b.likelihood.embed(x[..., b.cells]) for b in self.blocks], -1)
 

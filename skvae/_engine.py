@@ -1,4 +1,4 @@
-"""The border: arrays become tensors, a device is chosen, seeds become generators, batches run.
+"""The border: arrays become tensors, seeds become generators, models are trained and applied.
 
 Arrays are called X, tensors x. Everything that comes from here to the estimators is an array, a
 plain value, or a trained module, which rests on the CPU in eval mode.
@@ -8,43 +8,34 @@ from __future__ import annotations
 
 import copy
 import functools
-import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController
 from torch import Generator, Tensor
 
 from ._columns import resolve_likelihood
+from ._devices import inferring, limited_threads, on_cpu, resolve_device, shielded, with_float64
 from ._latent_model import LatentModel
-from ._rows import GATHERED_BYTES, BlockRows, Part, Rows, shuffled
+from ._rows import GATHERED_BYTES, BlockRows, Part, Rows, RowsInMemory, shuffled
 from ._training import History, Plan, train
 from .likelihoods import Likelihood
 
-# After torch has run a parallel region, a forked child that enters one hangs (its OpenMP pool
-# has threads that were not copied). One thread in the child does not need the pool.
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
-
-# Multiplications in a step from which "auto" takes the accelerator. A guess until it is measured:
-# launching the few dozen kernels of a step takes about as long as a CPU core needs for these.
-WORTH_AN_ACCELERATOR = 100_000_000
-# Multiplications in a step that are worth a thread. Measured with two: they take 1.2 times as long
-# as one at 1 million, .93 at 20, .68 at 70, .56 at 800 million.
-WORK_OF_A_THREAD = 20_000_000
 # Rows larger than this are not copied into memory for training, but read block by block.
 IN_MEMORY_BYTES = 2**26
-# Rows from which means of features are taken.
+# Rows from which means of features, and what is learned of a trained model, are taken.
 MANY_ROWS = 2_000
+# Held-out rows from which a value for each feature is estimated, else one for all of them.
+ENOUGH_ROWS = 100
 # Rows of the PCA that training starts from, and how many numbers they may hold.
 START_ROWS, START_CELLS = 10_000, 2**20
 # Bytes that the intermediate results of a batch take when a method runs over rows: as many as
 # stay in the cache, but more for a few rows that need much, to a limit.
 CACHED_BYTES, BATCH_BYTES, A_FEW_ROWS = 2**22, 2**25, 128
+
+LikelihoodParameter = str | type[Likelihood]
 
 
 def as_array(X: Any) -> Any:
@@ -55,50 +46,7 @@ def as_array(X: Any) -> Any:
     return (x.float() if x.dtype == torch.bfloat16 else x).numpy()
 
 
-Made = TypeVar("Made")
-LikelihoodParameter = str | type[Likelihood]
-
-
-# ------------------------------------------------------------------------------------- devices
-
-
-@functools.cache
-def _accelerator() -> torch.device | None:
-    return torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-
-
-def resolve_device(device: str, work: float = 0.0) -> torch.device:
-    """Return the device of this name; "auto" is the accelerator where the work is worth it.
-
-    `work` is the number of multiplications in a step. A device that is not there is a
-    RuntimeError.
-    """
-    accelerator = _accelerator()
-    if device == "auto":
-        return accelerator if accelerator and work > WORTH_AN_ACCELERATOR else torch.device("cpu")
-    try:
-        named = torch.device(device)
-        torch.zeros(1, device=named).cpu()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise RuntimeError(
-            f"device={device!r} is not available here: {str(error).splitlines()[0]} "
-            f"There is: 'cpu'{f', {str(accelerator)!r}' if accelerator else ''}; "
-            "'auto' takes what there is."
-        ) from error
-    return named
-
-
-def _with_float64(device: torch.device) -> torch.device:
-    """Return the device, or the CPU instead of one that has no float64, as results are."""
-    return torch.device("cpu") if device.type == "mps" else device
-
-
-def check_device(device: str) -> None:
-    """Raise a RuntimeError unless the device is there."""
-    resolve_device(device)
-
-
-# ------------------------------------------------------------------------------- seeds, context
+# --------------------------------------------------------------------------------------- seeds
 
 
 def spawn_seeds(seed: int, n: int) -> list[int]:
@@ -108,58 +56,6 @@ def spawn_seeds(seed: int, n: int) -> list[int]:
 
 def _generator(seed: int, device: torch.device | str = "cpu") -> Generator:
     return Generator(device).manual_seed(seed)
-
-
-def on_cpu(make: Callable[[], Made]) -> Made:
-    """Return what `make` makes, tensors without a device on the CPU."""
-    with torch.device("cpu"):
-        return make()
-
-
-@functools.cache
-def _thread_pools() -> ThreadpoolController:
-    return ThreadpoolController()
-
-
-def _threads(work: float) -> AbstractContextManager[object]:
-    """Limit a step of so many multiplications to as many threads as pay.
-
-    The limit holds for the calling thread and is lifted after; `set_num_threads` would leak, and
-    so would a limit of a BLAS, which is one for all threads.
-    """
-    n_threads = max(1, int(work / WORK_OF_A_THREAD))
-    # Also initialises torch's settings of this thread, which would else override the limit.
-    if torch.get_num_threads() <= n_threads:
-        return nullcontext()
-    return _thread_pools().limit(limits=n_threads, user_api="openmp")
-
-
-@contextmanager
-def _shielded(device: torch.device) -> Iterator[None]:
-    """Compute gradients in full precision whatever mode the caller is in.
-
-    The default device is not among what is set here: `torch.device` as a context intercepts every
-    operation, which doubles the time of a step. Whatever makes a tensor names its device instead.
-    """
-    with (
-        torch.inference_mode(False),
-        torch.enable_grad(),
-        _full_precision(device),
-    ):
-        yield
-
-
-@contextmanager
-def _inferring(device: torch.device) -> Iterator[None]:
-    with torch.inference_mode(), _full_precision(device):
-        yield
-
-
-def _full_precision(device: torch.device) -> AbstractContextManager[None]:
-    """Switch the caller's autocast off; making that context takes a tenth of scoring a row."""
-    if torch.is_autocast_enabled(device.type):
-        return torch.autocast(device.type, enabled=False)
-    return nullcontext()
 
 
 # ----------------------------------------------------------------------------------------- fit
@@ -173,7 +69,7 @@ def unsupported(
     What there is to learn from may be less than what a density can be given for.
     """
     resolved = resolve_likelihood(likelihood)
-    if type(resolved).accepts is Likelihood.accepts:  # what is finite, as X is known to be
+    if not resolved.has_own("accepts"):  # what is finite, as X is known to be
         return None
     size = max(1, BATCH_BYTES // (8 * X[0].nbytes))
     for start in range(0, len(X), size):
@@ -204,7 +100,7 @@ def describe(likelihood: LikelihoodParameter) -> Description:
         resolved.support,
         resolved.continuous,
         takes_intervals=resolved.n_cells == 2,
-        redraws=type(resolved).redraw is not Likelihood.redraw,
+        redraws=resolved.has_own("redraw"),
         shares_out_total=resolved.shares_out_total,
         stops=resolved.stops,
     )
@@ -236,7 +132,7 @@ def fit(
     model, once an epoch.
     """
     torch_dtype, cpu = getattr(torch, dtype), torch.device("cpu")
-    with _shielded(cpu):
+    with shielded(cpu):
         model = on_cpu(build).to(torch_dtype)
         # Half of the weights are the decoder's, through which every draw goes.
         work = 1.5 * plan.batch_size * n_weights(model) * (1 + model.n_training_draws)
@@ -245,7 +141,7 @@ def fit(
         read = _reader(X, row_bytes, forward, sample_weight, torch_dtype, where)
         rows = _split(len(X), row_bytes, read, n_held_out, _generator(seeds[1]))
         on_cpu(lambda: _initialize(model, rows, start, _generator(seeds[0])))
-    with _shielded(where), _threads(work):
+    with shielded(where), limited_threads(work):
         model = model.to(where)
         generators = (_generator(seeds[1]), _generator(seeds[2], where))
         finished = functools.partial(_finished, model, rows, seeds[2])
@@ -336,7 +232,7 @@ def _split(
         is_held_out = torch.zeros(n_rows, dtype=torch.bool, device="cpu")
         is_held_out[order[:n_held_out]] = True
         return BlockRows(read, is_held_out, row_bytes)
-    return Rows(read(order[n_held_out:].sort()[0]), read(order[:n_held_out]))
+    return RowsInMemory(read(order[n_held_out:].sort()[0]), read(order[:n_held_out]))
 
 
 def _mean(part: Part) -> Tensor:
@@ -348,10 +244,6 @@ def _mean(part: Part) -> Tensor:
     return (x.nan_to_num() * known).sum(0) / known.sum(0).clamp(min=1e-30)
 
 
-# Held-out rows from which a value for each feature is estimated, else one for all of them.
-ENOUGH_ROWS = 100
-
-
 def _finished(model: LatentModel, rows: Rows, seed: int) -> LatentModel:
     """Return a frozen copy whose likelihood fits the rows that were held out.
 
@@ -360,7 +252,7 @@ def _finished(model: LatentModel, rows: Rows, seed: int) -> LatentModel:
     """
     model = frozen(model)
     held_out = _to_cpu(rows.some_held_out(MANY_ROWS)) if rows.n_held_out else None
-    with _inferring(torch.device("cpu")):
+    with inferring(torch.device("cpu")):
         some = _to_cpu(rows.some(MANY_ROWS))
         model.fit_codes(*some)
         if rows.n_held_out < ENOUGH_ROWS:
@@ -418,11 +310,11 @@ def run(
     row_bytes = X.itemsize * module.breadth(verb)
     size = max(1, min(max(CACHED_BYTES // row_bytes, A_FEW_ROWS), BATCH_BYTES // row_bytes))
     work = 0.5 * min(size, len(X)) * n_weights(module) * module.n_passes(verb)
-    where = _with_float64(resolve_device(device, work))
+    where = with_float64(resolve_device(device, work))
     if where.type != "cpu":
         module = copy.deepcopy(module).to(where)
     parts = []
-    with _inferring(where):
+    with inferring(where):
         for start in range(0, max(1, len(X)), size):
             x = torch.from_numpy(forward(X[start : start + size])).to(where)
             parts.append(getattr(module, verb)(x, *args).cpu())
@@ -438,7 +330,7 @@ def draw_prior(module: LatentModel, n_samples: int, seed: int) -> NDArray:
 
 def draw_rows(module: LatentModel, Z: NDArray, seed: int) -> NDArray:
     """Draw a row from p(x | z) for each code."""
-    with _inferring(torch.device("cpu")):
+    with inferring(torch.device("cpu")):
         return _drawn(module, torch.from_numpy(Z).to(_dtype(module)), _generator(seed)).numpy()
 
 
@@ -469,7 +361,7 @@ def draw_rows_given(
     Codes are drawn anew with weights p(x | z), and rows from these.
     """
     generator = _generator(seed)
-    with _inferring(torch.device("cpu")):
+    with inferring(torch.device("cpu")):
         x, z = (torch.from_numpy(A).to(_dtype(module)) for A in (X, Z))
         parts = [module.log_prob_given(x, part) for part in _parts_to_decode(module, z)]
         log_weight = torch.cat(parts)

@@ -63,6 +63,10 @@ class Likelihood:
     n_updates = 1
     n_cells = 1
 
+    def has_own(self, method: str) -> bool:
+        """Tell whether it says of itself what this method of the base class has for all."""
+        return getattr(type(self), method) is not getattr(Likelihood, method)
+
     def accepts(self, x: Tensor) -> Tensor:
         """Tell for each value whether it lies in the support; boolean, shape of x."""
         return torch.isfinite(x)
@@ -129,3 +133,26 @@ class Likelihood:
         variance. Training follows them; it starts, and an autoencoder stays, at one.
         """
         return ()
+
+
+class OfParts(Likelihood):
+    """A likelihood whose log_prob and grads are made of the same parts, which are found once."""
+
+    def _parts(self, x: Tensor, *params: Tensor) -> tuple[Tensor, ...]:
+        raise NotImplementedError
+
+    def _log_prob(self, *parts: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def _grads(self, *parts: Tensor) -> tuple[Tensor, ...]:
+        raise NotImplementedError
+
+    def log_prob(self, x: Tensor, *params: Tensor) -> Tensor:
+        return self._log_prob(*self._parts(x, *params))
+
+    def grads(self, x: Tensor, *params: Tensor) -> tuple[Tensor, ...]:
+        return self._grads(*self._parts(x, *params))
+
+    def log_prob_and_grads(self, x: Tensor, *params: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        parts = self._parts(x, *params)
+        return self._log_prob(*parts), self._grads(*parts)

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import ndtri
 
+from ._knots import along, slope
+
 # Rows between two knots of the map, and most knots where no value occurs often.
 ROWS_A_KNOT, MANY_KNOTS = 30, 1000
 # A value on a grid has its own piece of the map from this many rows. One off a grid is a spike
@@ -190,20 +192,3 @@ def _spikes(values, knots):
     x, scores = knots
     ends = [scores[np.searchsorted(x, values, side=s) - (s == "right")] for s in ("left", "right")]
     return np.array([values, *ends])
-
-
-def _segment(values, x):
-    """Return the index of the knot to the left of each value, the outermost segments unbounded."""
-    return np.clip(np.searchsorted(x, values, side="right") - 1, 0, len(x) - 2)
-
-
-def slope(values, x, z):
-    """Return the slope of these lines at each value."""
-    left = _segment(values, x)
-    return (z[left + 1] - z[left]) / (x[left + 1] - x[left])
-
-
-def along(values, x, z):
-    """Map values from x to z along straight lines, the first and last of them unbounded."""
-    left = _segment(values, x)
-    return z[left] + (values - x[left]) * slope(values, x, z)

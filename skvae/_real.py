@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import softplus
 
-from ._likelihood import Likelihood
+from ._likelihood import Likelihood, OfParts
 from ._scalars import scalar
 
 LOG_2PI = math.log(2 * math.pi)
@@ -65,7 +65,7 @@ class Gaussian(Likelihood):
         return ((x - loc).square(),)
 
 
-class HeteroscedasticGaussian(Likelihood):
+class Heteroscedastic(OfParts):
     """Real values whose noise differs from row to row: the decoder gives its scale, too.
 
     The scale is the softplus of the second output, plus that of rounding, or at least 0.01 in
@@ -84,27 +84,27 @@ class HeteroscedasticGaussian(Likelihood):
 
     def _tail(self, error: Tensor) -> Tensor:
         """Return what the log-density of noise of scale one depends on."""
-        return error.square()
+        raise NotImplementedError
 
     def _log_density(self, tail: Tensor) -> Tensor:
         """Return the log-density of noise of scale one."""
-        return -0.5 * (tail + LOG_2PI)
+        raise NotImplementedError
 
     def _pull(self, error: Tensor, tail: Tensor) -> Tensor:
         """Return minus its derivative."""
-        return error
+        raise NotImplementedError
 
     def _noise(self, like: Tensor, generator: Generator) -> Tensor:
         """Draw noise of scale one, shape of `like`."""
-        return torch.empty_like(like).normal_(generator=generator)
+        raise NotImplementedError
 
     def _parts(self, x: Tensor, loc: Tensor, raw: Tensor, rounding: Tensor) -> tuple[Tensor, ...]:
-        """Return the error in scales, its tail, and one over the scale."""
+        """Return the second output, the error in scales, its tail, and one over the scale."""
         precision = self._scale(raw, rounding).reciprocal()
         error = (x - loc) * precision
-        return error, self._tail(error), precision
+        return raw, error, self._tail(error), precision
 
-    def _log_prob(self, error: Tensor, tail: Tensor, precision: Tensor) -> Tensor:
+    def _log_prob(self, raw: Tensor, error: Tensor, tail: Tensor, precision: Tensor) -> Tensor:
         return self._log_density(tail).add_(precision.log())
 
     def _grads(
@@ -113,18 +113,6 @@ class HeteroscedasticGaussian(Likelihood):
         of_loc = self._pull(error, tail) * precision
         of_scale = (of_loc * error).sub_(precision)
         return of_loc, of_scale.mul_(torch.sigmoid(raw))
-
-    def log_prob(self, x: Tensor, loc: Tensor, raw: Tensor, rounding: Tensor) -> Tensor:
-        return self._log_prob(*self._parts(x, loc, raw, rounding))
-
-    def grads(self, x: Tensor, loc: Tensor, raw: Tensor, rounding: Tensor) -> tuple[Tensor, ...]:
-        return self._grads(raw, *self._parts(x, loc, raw, rounding))
-
-    def log_prob_and_grads(
-        self, x: Tensor, loc: Tensor, raw: Tensor, rounding: Tensor
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        parts = self._parts(x, loc, raw, rounding)
-        return self._log_prob(*parts), self._grads(raw, *parts)
 
     def mean(self, loc: Tensor, raw: Tensor, rounding: Tensor) -> Tensor:
         return loc
@@ -140,6 +128,22 @@ class HeteroscedasticGaussian(Likelihood):
         return mean, torch.full_like(mean, math.log(math.expm1(1 - self.floor)))
 
 
+class HeteroscedasticGaussian(Heteroscedastic):
+    """Real values with normal noise that differs from row to row."""
+
+    def _tail(self, error: Tensor) -> Tensor:
+        return error.square()
+
+    def _log_density(self, tail: Tensor) -> Tensor:
+        return -0.5 * (tail + LOG_2PI)
+
+    def _pull(self, error: Tensor, tail: Tensor) -> Tensor:
+        return error
+
+    def _noise(self, like: Tensor, generator: Generator) -> Tensor:
+        return torch.empty_like(like).normal_(generator=generator)
+
+
 @functools.cache
 def log_norm_of_t(df: float) -> float:
     """Return the log-density of Student's t at zero."""
@@ -153,7 +157,7 @@ def noise_of_t(like: Tensor, df: float, generator: Generator) -> Tensor:
     return torch.empty_like(like).normal_(generator=generator) * precision.rsqrt()
 
 
-class HeteroscedasticStudentT(HeteroscedasticGaussian):
+class HeteroscedasticStudentT(Heteroscedastic):
     """Real values, some of them wild, whose noise differs from row to row.
 
     Student's t with 8 degrees of freedom; the decoder gives its location and its scale. What sets
@@ -183,7 +187,7 @@ class HeteroscedasticStudentT(HeteroscedasticGaussian):
         return noise_of_t(like, self.df, generator)
 
 
-class StudentT(Likelihood):
+class StudentT(OfParts):
     """Real values, some of them wild: Student's t with 8 degrees of freedom.
 
     The squared scale of each feature is learned. Its statistic is a step of the EM algorithm, so
@@ -215,18 +219,6 @@ class StudentT(Likelihood):
 
     def _grads(self, error: Tensor, tail: Tensor, precision: Tensor) -> tuple[Tensor, ...]:
         return ((error * (precision * scalar(1 + 1 / self.df, error))).div_(tail),)
-
-    def log_prob(self, x: Tensor, loc: Tensor, variance: Tensor) -> Tensor:
-        return self._log_prob(*self._parts(x, loc, variance))
-
-    def grads(self, x: Tensor, loc: Tensor, variance: Tensor) -> tuple[Tensor, ...]:
-        return self._grads(*self._parts(x, loc, variance))
-
-    def log_prob_and_grads(
-        self, x: Tensor, loc: Tensor, variance: Tensor
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        parts = self._parts(x, loc, variance)
-        return self._log_prob(*parts), self._grads(*parts)
 
     def mean(self, loc: Tensor, variance: Tensor) -> Tensor:
         return loc

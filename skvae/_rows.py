@@ -53,14 +53,33 @@ def spread(length: int, n: int) -> Tensor:
 
 
 class Rows:
-    """Rows to learn from, in memory, and rows held out."""
+    """Rows to learn from, and rows held out, which are in memory."""
 
-    def __init__(self, train: Part, held_out: Part):
-        self.train, self.held_out = train, held_out
-        self.n_train, self.n_held_out = len(train.x), len(held_out.x)
+    def __init__(self, n_train: int, held_out: Part):
+        self.n_train, self.n_held_out = n_train, len(held_out.x)
+        self.held_out = held_out
 
     def batches(self, size: int, generator: Generator) -> Iterator[Part]:
         """Yield the training rows in a new order; the last batch may be short."""
+        raise NotImplementedError
+
+    def some(self, n: int) -> Part:
+        """Return at most n training rows, from all over: X may be sorted."""
+        raise NotImplementedError
+
+    def some_held_out(self, n: int) -> Part:
+        """Return at most n of the rows held out, from all over, too."""
+        return self.held_out.take(spread(self.n_held_out, n).to(self.held_out.x.device))
+
+
+class RowsInMemory(Rows):
+    """Rows that are all in memory."""
+
+    def __init__(self, train: Part, held_out: Part):
+        super().__init__(len(train.x), held_out)
+        self.train = train
+
+    def batches(self, size: int, generator: Generator) -> Iterator[Part]:
         order = shuffled(self.n_train, generator).to(self.train.x.device)
         # A few batches are gathered in one go, as many as the cache holds.
         many = size * max(1, GATHERED_BYTES // (size * self.train.x[0].nbytes))
@@ -68,12 +87,7 @@ class Rows:
             yield from self.train.take(indices).split(size)
 
     def some(self, n: int) -> Part:
-        """Return at most n training rows, from all over: X may be sorted."""
         return self.train.take(spread(self.n_train, n).to(self.train.x.device))
-
-    def some_held_out(self, n: int) -> Part:
-        """Return at most n of the rows held out, from all over, too."""
-        return self.held_out.take(spread(self.n_held_out, n).to(self.held_out.x.device))
 
 
 class BlockRows(Rows):
@@ -85,10 +99,9 @@ class BlockRows(Rows):
     """
 
     def __init__(self, read: Callable[[Tensor], Part], is_held_out: Tensor, row_bytes: int):
+        n_train = int((~is_held_out).sum())
+        super().__init__(n_train, read(is_held_out.nonzero()[:, 0]))
         self.read, self.is_held_out = read, is_held_out
-        self.held_out = read(is_held_out.nonzero()[:, 0])
-        self.n_held_out = len(self.held_out.x)
-        self.n_train = len(is_held_out) - self.n_held_out
         self.block = max(1, BLOCK_BYTES // row_bytes)
         self.n_blocks = max(1, BUFFER_BYTES // (self.block * row_bytes))
 

@@ -34,7 +34,7 @@ def learn_scaling(X, continuous, scaling, sample_weight, random_state):
 
     `continuous` tells which of the columns will be scaled.
     """
-    scaler = _fitted_scaler(X, sample_weight)
+    scaler = _fitted_scaler(X, sample_weight)  # raises for what is too large, scaled or not
     if scaling is None:
         return np.zeros(X.shape[1]), np.ones(X.shape[1])
     if scaling == "auto":

@@ -3,11 +3,11 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import ndtri
 from sklearn.utils import gen_batches
 
 from ._arrays import PART_BYTES, SomeColumns, has_gaps, rows_in
-from ._marginal import Marginal, along, slope
+from ._knots import along, normal_knots, slope
+from ._marginal import Marginal
 from ._scaling import learn_scaling, some_rows
 
 # How far from the end of what was seen is at it, in units of the scale.
@@ -42,7 +42,7 @@ class Table:
     """A fitted, invertible map: a monotone one of each number, one-hot codes of each level.
 
     A number of an ordinal column becomes the middle and the width of an interval. Missing cells
-    are NaN on both sides. All its attributes are arrays, lists and tuples of them, strings and
+    are NaN on both sides. All its attributes are arrays, lists and tuples of them, numbers and
     None: it is pickled as such.
     """
 
@@ -75,7 +75,7 @@ class Table:
             some, weights = some_rows(X, sample_weight, random_state)
             some = table._standardize(some)
             table.knots = [
-                _normal_knots(some[:, j], weights) if table.continuous[j] else None
+                normal_knots(some[:, j], weights) if table.continuous[j] else None
                 for j in range(some.shape[1])
             ]
         return table
@@ -206,37 +206,3 @@ def _fit_marginals(X, columns, sample_weight, random_state):
         return []
     some, weights = some_rows(X, sample_weight, random_state)
     return [tuple(Marginal.fit(some[:, j], weights)) for j in columns]
-
-
-def _normal_knots(x, weights):
-    """Return the (x, z) of a column between which the map to a normal is linear."""
-    known = ~np.isnan(x)
-    x = x[known].astype(np.float64)
-    if not len(x):
-        return None
-    weighted = {}
-    if weights is not None:
-        weighted = {"weights": weights[known], "method": "inverted_cdf"}
-    shares = np.linspace(0, 1, int(np.clip(len(x) // 30, min(10, len(x)), 1000)))
-    # The extreme rows stand for 1 / n of the probability, not for none of it.
-    levels = ndtri(np.clip(shares, 0.5 / len(x), 1 - 0.5 / len(x)))
-    return _with_tails(*_without_ties(np.quantile(x, shares, **weighted), levels))
-
-
-def _without_ties(x, z):
-    """Merge knots of equal x, a point mass, into one at the mean of their z."""
-    unique, inverse, counts = np.unique(x, return_inverse=True, return_counts=True)
-    return unique, np.bincount(inverse, weights=z) / counts
-
-
-def _with_tails(x, z):
-    """Add a knot on either side, on a line of the slope between the middle and the end."""
-    if len(x) == 1:
-        return np.array([x[0] - 1, x[0] + 1]), np.array([-1.0, 1.0])
-    middle = len(x) // 2
-    low = (z[middle] - z[0]) / (x[middle] - x[0])
-    high = (z[-1] - z[middle - 1]) / (x[-1] - x[middle - 1])
-    return (
-        np.concatenate([[x[0] - 1 / low], x, [x[-1] + 1 / high]]),
-        np.concatenate([[z[0] - 1], z, [z[-1] + 1]]),
-    )

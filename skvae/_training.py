@@ -1,6 +1,7 @@
 """The training loop: schedule, averages, early stopping, best weights.
 
-It knows tensors, and of a model only its parameters, `ascend`, `judge`, and how it starts.
+It knows tensors, and of a model only its parameters and shared vectors, `bind`, `ascend`, `judge`,
+and how it starts.
 """
 
 from __future__ import annotations
@@ -93,8 +94,9 @@ class Progress:
 
     def restore(self) -> None:
         """Put the best state back, if one was remembered."""
-        for tensor, kept in zip(self.learned, self.kept, strict=False):
-            tensor.copy_(kept)
+        if self.kept:
+            for tensor, kept in zip(self.learned, self.kept, strict=True):
+                tensor.copy_(kept)
 
 
 def cosine(step: int, n_steps: int, n_rising: int) -> float:
@@ -131,8 +133,10 @@ class Average:
         """Let the model have the averaged weights for a while."""
         self.spare.copy_(self.weights)
         self.weights.copy_(self.mean)
-        yield
-        self.weights.copy_(self.spare)
+        try:
+            yield
+        finally:
+            self.weights.copy_(self.spare)
 
 
 class Gauge:

@@ -6,18 +6,20 @@ import torch
 from helpers import make_rows, quick
 from sklearn.exceptions import NotFittedError
 
-from skvae import VAETransformer, _engine
+from skvae import VAETransformer, _devices, _engine
 
 
 def test_auto_is_the_cpu_where_the_work_is_small(Estimator, X):
-    assert _engine.resolve_device("auto", work=1.0) == torch.device("cpu")
+    assert _devices.resolve_device("auto", work=1.0) == torch.device("cpu")
     auto, cpu = (quick(Estimator, device=device).fit(X).score(X) for device in ("auto", "cpu"))
     assert auto == cpu
 
 
 def test_the_work_of_a_step_grows_with_the_draws(X, monkeypatch):
-    works, limited = [], _engine._threads
-    monkeypatch.setattr(_engine, "_threads", lambda work: works.append(work) or limited(work))
+    works, limited = [], _devices.limited_threads
+    monkeypatch.setattr(
+        _engine, "limited_threads", lambda work: works.append(work) or limited(work)
+    )
     for n_draws in (1, 3, 5):
         quick(VAETransformer, n_training_draws=n_draws).fit(X)
     np.testing.assert_allclose(np.array(works) / works[0], [1, 2, 3])
@@ -97,10 +99,10 @@ def test_few_held_out_rows_keep_an_overfitted_model_honest(Estimator):
 def test_overlapping_limits_of_threads_leave_the_process_as_it_was(monkeypatch):
     """Those of a BLAS are the process's: the last to leave would put back what the first set."""
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
-    pools = _engine._thread_pools()
+    pools = _devices._thread_pools()
     with pools.limit(limits=2, user_api="blas"):
         before = [pool["num_threads"] for pool in pools.info()]
-        first, second = _engine._threads(1.0), _engine._threads(1.0)
+        first, second = _devices.limited_threads(1.0), _devices.limited_threads(1.0)
         first.__enter__()
         second.__enter__()
         first.__exit__(None, None, None)
@@ -118,12 +120,12 @@ def test_what_a_method_multiplies_decides_where_it_runs(monkeypatch, verb, n_row
         _engine, "resolve_device", lambda device, work: works.append(work) or torch.device("cpu")
     )
     _engine.run(model.module_, verb, X[:n_rows].astype(np.float32), device="auto")
-    assert (max(works) > _engine.WORTH_AN_ACCELERATOR) == is_worth_it
+    assert (max(works) > _devices.WORTH_AN_ACCELERATOR) == is_worth_it
 
 
 def test_results_are_computed_where_there_is_float64():
-    assert _engine._with_float64(torch.device("mps")) == torch.device("cpu")
-    assert _engine._with_float64(torch.device("cuda", 1)) == torch.device("cuda", 1)
+    assert _devices.with_float64(torch.device("mps")) == torch.device("cpu")
+    assert _devices.with_float64(torch.device("cuda", 1)) == torch.device("cuda", 1)
 
 
 def test_many_rows_are_drawn_a_few_at_a_time(Estimator, X, monkeypatch):

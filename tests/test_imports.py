@@ -19,6 +19,7 @@ SKLEARN_FILES = {
     "_table",
     "_scaling",
     "_marginal",
+    "_knots",
     "_outliers",
     "_validation",
     "_latent",
@@ -31,8 +32,16 @@ SKLEARN_FILES = {
     "_version",
 }
 # The files of the torch side, from the top down: each may import those after it.
-TORCH_FILES = ["_engine", "_training", "_step", "_optimizer", "_rows", "_models", "_latent_model"]
-TORCH_FILES += ["_bounds", "_importance", "_principal", "_networks", "_columns", "likelihoods"]
+TORCH_FILES = ["_engine", "_devices", "_training", "_step", "_optimizer", "_rows", "_models"]
+TORCH_FILES += [
+    "_latent_model",
+    "_bounds",
+    "_importance",
+    "_principal",
+    "_networks",
+    "_columns",
+    "likelihoods",
+]
 TORCH_FILES += ["_ordinal", "_censored", "_real", "_discrete", "_likelihood", "_scalars"]
 ALLOWED = {
     "__init__": {"_autoencoder", "_vae", "_version", "likelihoods"},
@@ -65,9 +74,10 @@ ALLOWED = {
         "_table",
         "_training",
     },
-    "_table": SKLEARN_SIDE | {"_marginal", "_scaling", "_arrays"},
+    "_table": SKLEARN_SIDE | {"_knots", "_marginal", "_scaling", "_arrays"},
+    "_knots": {"numpy", "scipy"},
     "_scaling": {"numpy", "sklearn", "_arrays"},
-    "_marginal": {"numpy", "scipy"},
+    "_marginal": {"numpy", "scipy", "_knots"},
     "_arrays": {"numpy"},
     "_cells": {"numpy", "sklearn", "_engine", "_validation"},
     "_blocks": {"numpy", "sklearn", "_engine", "_scaling", "_table"},
@@ -78,10 +88,11 @@ ALLOWED = {
     "_progress": {"sklearn"},
     "_defaults": {"numpy"},
     "_version": set(),
+    "_devices": {"torch", "threadpoolctl"},
     "_engine": {
         "numpy",
         "torch",
-        "threadpoolctl",
+        "_devices",
         "_training",
         "_rows",
         "_latent_model",

@@ -7,12 +7,12 @@ from helpers import make_rows, quick
 from scipy.sparse import csr_array
 
 from skvae import AutoencoderTransformer, _arrays, _engine, _rows
-from skvae._rows import BlockRows, Part, Rows
+from skvae._rows import BlockRows, Part, RowsInMemory
 
 
 def in_memory(n_samples, n_held_out):
     x = torch.arange(float(n_samples))[:, None]
-    return Rows(Part(x[n_held_out:], x[n_held_out:] + 1), Part(x[:n_held_out], None))
+    return RowsInMemory(Part(x[n_held_out:], x[n_held_out:] + 1), Part(x[:n_held_out], None))
 
 
 def in_blocks(n_samples, n_held_out, read=None):
