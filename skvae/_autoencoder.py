@@ -249,7 +249,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.verbose = verbose
         self.warm_start = warm_start
 
-    def _model_parameters(self, n_samples, blocks):
+    def _model_parameters(self, n_samples, blocks, share_missing):
         # Rows that are seen a few times are not learned by heart, and noise takes its time.
         are_few = not isinstance(self.max_iter, str) and self.max_iter <= FEW_EPOCHS
         noise = 0.0 if are_few and self.noise == "auto" else self.noise
@@ -258,7 +258,7 @@ class AutoencoderTransformer(BaseAutoencoder):
             "tied": bool(self.tied),
         }
 
-    def _training_parameters(self, n_samples, blocks):
+    def _training_parameters(self, n_samples, blocks, share_missing):
         return {"warmup": 0.0, "grace": 0.0, "averages": False, "most_lost": math.inf}
 
     def _finish(self, X, weights, n_steps, seed):

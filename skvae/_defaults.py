@@ -90,18 +90,32 @@ class Sizes(NamedTuple):
         return power_of_two(factor * n_samples**power, 32, 256 if is_map else most)
 
 
-def n_training_draws(beta, batch_size, n_features, is_discrete):
+def more_with_gaps(share_missing, most):
+    """Return by how much more is to be done where cells are missing.
+
+    It grows, to a limit, as pairs of cells that are both known become rare: these tell how
+    columns depend on one another.
+    """
+    return min(most, 1 / max(1 - share_missing, 1e-9) ** 2)
+
+
+def n_training_draws(beta, batch_size, n_features, is_discrete, share_missing):
     """Return how many draws of each code make a step of 384 codes, 1 to 5.
 
     A step of fewer takes little less time, unless there is a wide row to be made of each: 128
     codes where there are more than 64 columns, 2 draws of more than 256 columns. 256 codes where
     all are flags, counts and levels, which the encoder learns to explain less well with more.
+    Else up to twice as many where cells are missing: what is known leaves more codes possible.
     With a weight of its own, the KL term is that of the ELBO, of one draw.
     """
     if beta != 1:
         return 1
+    most = 5 if n_features <= MANY_COLUMNS else 2
     n_codes = 256 if is_discrete else 128 if n_features > SOME_COLUMNS else 384
-    return int(np.clip(n_codes // batch_size, 1, 5 if n_features <= MANY_COLUMNS else 2))
+    if n_codes == 384:
+        more = more_with_gaps(share_missing, most=2)
+        n_codes, most = more * n_codes, more * most
+    return int(np.clip(n_codes // batch_size, 1, most))
 
 
 def beta(shares_out_total):
@@ -121,12 +135,10 @@ def warmup_fraction(n_training_draws):
 def max_iter(n_samples, batch_size, share_missing=0.0, more=1.0):
     """Return the epochs that make N_STEPS steps, more where rows are many or have gaps.
 
-    Steps grow as the square root of many rows: there is more to learn, and seldom by heart. With
-    gaps they grow, up to four times, as pairs of cells that are both known become rare: these
-    tell how columns depend on one another. If not for gaps, they are so many times `more`.
+    Steps grow as the square root of many rows: there is more to learn, and seldom by heart. They
+    grow with gaps, too, up to four times. If not for gaps, they are so many times `more`.
     """
-    share_of_known_pairs = max(0.25, (1 - share_missing) ** 2)
-    n_steps = N_STEPS * max(1 / share_of_known_pairs, more)
+    n_steps = N_STEPS * max(more_with_gaps(share_missing, most=4), more)
     n_steps *= max(1.0, n_samples / MANY_ROWS) ** 0.5
     return int(np.clip(n_steps * batch_size // n_samples, MIN_EPOCHS, MAX_EPOCHS))
 

@@ -46,7 +46,7 @@ class FittingMixin:
 
     # ------------------------------------------------------------------ what a subclass says
 
-    def _model_parameters(self, n_samples, blocks):
+    def _model_parameters(self, n_samples, blocks, share_missing):
         """Return the arguments of the model class that only this estimator has."""
         raise NotImplementedError
 
@@ -54,7 +54,7 @@ class FittingMixin:
         """Return the arguments of a model that need only tell which rows look like outliers."""
         return config
 
-    def _training_parameters(self, n_samples, blocks):
+    def _training_parameters(self, n_samples, blocks, share_missing):
         """Return the numbers of a `Plan` that are the model's own.
 
         They tell in what part of training the KL term, and the loss, are given time, whether
@@ -108,7 +108,7 @@ class FittingMixin:
         )
         n_train = len(X) - n_held_out
         missing = share_missing(X)
-        config = self._model_config(X, blocks, n_train) | {"masks": missing > 0}
+        config = self._model_config(X, blocks, n_train, missing) | {"masks": missing > 0}
         if start is not None:
             config["masks"] |= start.config["masks"]
             if isinstance(self.hidden_layer_sizes, str):  # "auto"
@@ -154,7 +154,7 @@ class FittingMixin:
 
         return without_outliers(scores_of_fit, job.weights, len(job.X), self.contamination)
 
-    def _model_config(self, X, blocks, n_train):
+    def _model_config(self, X, blocks, n_train, share_missing):
         """Return the arguments of the model class, "auto" resolved; `n_train` rows will train."""
         are_discrete = _blocks.are_discrete(blocks)
         n_components = self._n_components()
@@ -166,7 +166,7 @@ class FittingMixin:
             "n_components": n_components,
             "hidden_layer_sizes": tuple(int(width) for width in hidden),
             "activation": resolved(self.activation, self._sizes.activation, are_discrete),
-            **self._model_parameters(n_train, blocks),
+            **self._model_parameters(n_train, blocks, share_missing),
         }
 
     def _fit_table(self, job):
@@ -236,7 +236,7 @@ class FittingMixin:
             weight_decay=float(self.weight_decay),
             patience=int(patience),
             tol=float(self.tol),
-            **self._training_parameters(n_samples, blocks),
+            **self._training_parameters(n_samples, blocks, share_missing),
         )
 
     def _attributes(self, job, module, table, history):

@@ -138,17 +138,23 @@ def test_the_share_of_gaps_is_counted(as_rows, monkeypatch):
 
 
 def test_draws_fill_a_step_where_they_cost_little():
+    def n_draws(batch_size, n_features=10, is_discrete=False, share_missing=0.0):
+        return _defaults.n_training_draws(1, batch_size, n_features, is_discrete, share_missing)
+
     for batch_size in (32, 64, 128, 256, 4096):
-        n_draws = _defaults.n_training_draws(1, batch_size, 10, is_discrete=False)
-        assert 1 <= n_draws <= 5
-        assert batch_size * n_draws <= max(384, batch_size)
-        of_flags = _defaults.n_training_draws(1, batch_size, 10, is_discrete=True)
-        of_a_wide_table = _defaults.n_training_draws(1, batch_size, 100, is_discrete=False)
-        assert of_a_wide_table <= of_flags <= n_draws
+        usual = n_draws(batch_size)
+        assert 1 <= usual <= 5
+        assert batch_size * usual <= max(384, batch_size)
+        of_flags = n_draws(batch_size, is_discrete=True)
+        of_a_wide_table = n_draws(batch_size, 100)
+        assert of_a_wide_table <= of_flags <= usual
         assert batch_size * of_flags <= max(256, batch_size)
         assert batch_size * of_a_wide_table <= max(128, batch_size)
-        of_a_very_wide_table = _defaults.n_training_draws(1, batch_size, 1000, is_discrete=False)
-        assert of_a_very_wide_table == min(2, of_a_wide_table)
+        assert n_draws(batch_size, 1000) == min(2, of_a_wide_table)
+        with_gaps = [n_draws(batch_size, share_missing=share) for share in (0, 0.01, 0.3, 1)]
+        assert with_gaps == sorted(with_gaps)
+        assert usual == with_gaps[0] <= with_gaps[-1] <= 2 * usual + 1
+        assert n_draws(batch_size, 100, share_missing=0.5) == of_a_wide_table
 
 
 def test_a_wide_table_is_trained_with_few_draws():
@@ -157,6 +163,9 @@ def test_a_wide_table_is_trained_with_few_draws():
 
     assert [n_draws(make_rows(60, n)) for n in (4, 100, 300)] == [5, 4, 2]
     assert n_draws((make_rows(60, 4) > 0).astype(float)) == 5
+    holed = make_rows(60, 4)
+    holed[::2, :2] = np.nan
+    assert 5 < n_draws(holed) <= 10
 
 
 def test_a_kl_term_with_a_weight_is_that_of_one_draw():
