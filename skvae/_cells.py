@@ -1,5 +1,6 @@
 """What the estimators do with single cells: fill those that are missing, and judge the others."""
 
+import math
 from collections.abc import Mapping
 from numbers import Integral, Real
 
@@ -130,11 +131,7 @@ class CellsMixin:
         cells = np.full((1, self.n_features_in_), np.nan)
         for column, value in conditions.items():
             j, value = self._place(column, value)
-            if not isinstance(value, Real) or not np.isfinite(value):
-                raise ValueError(
-                    f"The condition for column {column!r} must be a finite number. Got {value!r}."
-                )
-            cells[0, j] = value
+            cells[0, j] = _as_float(column, value)
         self._check_support(cells, self._blocks, to_learn=True)
         return cells
 
@@ -148,3 +145,21 @@ class CellsMixin:
             f"conditions names column {column!r}, but X has columns 0 to "
             f"{self.n_features_in_ - 1}."
         )
+
+
+def _as_float(column, value):
+    """Return the value of a condition as a float; raise if it is none, or would be another."""
+    try:
+        cell = float(value) if isinstance(value, Real) else math.nan
+    except OverflowError:
+        cell = math.inf
+    if isinstance(value, Integral) and cell != value:
+        raise ValueError(
+            f"The condition for column {column!r} has more digits than a float64 holds. "
+            f"Got {value!r}."
+        )
+    if not math.isfinite(cell):
+        raise ValueError(
+            f"The condition for column {column!r} must be a finite number. Got {value!r}."
+        )
+    return cell

@@ -100,22 +100,24 @@ def more_with_gaps(share_missing, most):
 
 
 def n_training_draws(beta, batch_size, n_features, is_discrete, share_missing):
-    """Return how many draws of each code make a step of 384 codes, 1 to 5.
+    """Return how many draws of each code make a step of 384 codes, 1 to 5; with gaps, 1 to 10.
 
     A step of fewer takes little less time, unless there is a wide row to be made of each: 128
     codes where there are more than 64 columns, 2 draws of more than 256 columns. 256 codes where
     all are flags, counts and levels, which the encoder learns to explain less well with more.
-    Else up to twice as many where cells are missing: what is known leaves more codes possible.
+    Else up to 768 codes where cells are missing: what is known leaves more codes possible.
     With a weight of its own, the KL term is that of the ELBO, of one draw.
     """
     if beta != 1:
         return 1
-    most = 5 if n_features <= MANY_COLUMNS else 2
-    n_codes = 256 if is_discrete else 128 if n_features > SOME_COLUMNS else 384
-    if n_codes == 384:
-        more = more_with_gaps(share_missing, most=2)
-        n_codes, most = more * n_codes, more * most
-    return int(np.clip(n_codes // batch_size, 1, most))
+    more, most = 1.0, 5 if n_features <= MANY_COLUMNS else 2
+    if is_discrete:
+        n_codes = 256
+    elif n_features > SOME_COLUMNS:
+        n_codes = 128
+    else:
+        n_codes, more = 384, more_with_gaps(share_missing, most=2)
+    return int(np.clip(more * n_codes // batch_size, 1, more * most))
 
 
 def beta(shares_out_total):

@@ -146,8 +146,8 @@ class Multinomial(Likelihood):
     Weights that are no whole numbers, as of tf-idf, are taken too. The total of a row is not
     explained but given: log_prob is that of the shares, and each feature has the part of it that
     its count suggests, so that they sum to the log-pmf; that of the known cells given their total,
-    if some are missing. What is expected and drawn has the mean total of the training rows, a
-    shared vector whose entries are all the same.
+    if some are missing. What is expected and drawn has the mean total of the training rows, that
+    of a shared vector, whose entries differ only where different rows have gaps.
 
     References
     ----------
@@ -160,12 +160,16 @@ class Multinomial(Likelihood):
     continuous = False
     shares_out_total = True
     sees_gaps = True
+    n_updates = 10  # with gaps the total is found step by step
 
     def accepts(self, x: Tensor) -> Tensor:
         return (x >= 0) & (x < math.inf)
 
     def embed(self, x: Tensor) -> Tensor:
         return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp(min=TINY)
+
+    def _total(self, total: Tensor) -> Tensor:
+        return total.mean(-1, keepdim=True)
 
     def _known(self, x: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
         """Return both so that missing cells are shares of nothing."""
@@ -183,21 +187,22 @@ class Multinomial(Likelihood):
         return (x - x.sum(-1, keepdim=True) * torch.softmax(logits, -1),)
 
     def mean(self, logits: Tensor, total: Tensor) -> Tensor:
-        return total * torch.softmax(logits, -1)
+        return self._total(total) * torch.softmax(logits, -1)
 
     def sample(self, logits: Tensor, total: Tensor, generator: Generator) -> Tensor:
         """Draw counts whose sum is the rounded total."""
-        total = total.expand_as(logits)[..., :1].round()
+        total = self._total(total).expand_as(logits)[..., :1].round()
         return share_out(total, torch.softmax(logits, -1), generator)
 
     def params_for_mean(self, mean: Tensor) -> tuple[Tensor, ...]:
         share = mean / mean.sum(-1, keepdim=True).clamp(min=TINY)
         return (share.clamp(min=SMALLEST_SHARE).log(),)
 
-    def shared_statistics(self, x: Tensor, logits: Tensor, *_: Tensor) -> tuple[Tensor, ...]:
-        # The total of all cells, if that of the known ones is their share.
-        share = torch.softmax(logits, -1).masked_fill(x.isnan(), 0).sum(-1, keepdim=True)
-        return ((x.nansum(-1, keepdim=True) / share.clamp(min=TINY)).expand_as(logits),)
+    def shared_statistics(self, x: Tensor, logits: Tensor, total: Tensor) -> tuple[Tensor, ...]:
+        # A step of the EM algorithm: missing cells are expected to have their share of the total.
+        unknown = (torch.softmax(logits, -1) * x.isnan()).sum(-1, keepdim=True)
+        known = x.nansum(-1, keepdim=True)
+        return ((known + unknown * self._total(total)).expand_as(logits),)
 
 
 def share_out(total: Tensor, probs: Tensor, generator: Generator) -> Tensor:

@@ -322,11 +322,14 @@ class LatentModel(nn.Module):
         """Set the shared vectors to those learned, but variances times their mean growth since."""
         found = self.shared.clone()
         self.shared.copy_(learned)
-        if self.columns.with_variance:
-            are_variances = self.least_variance > ANY
-            before = learned[0, are_variances].sum().clamp(min=TINY)
-            growth = found[0, are_variances].sum() / before
-            self.shared[0, are_variances] *= growth
+        if not self.columns.with_variance:
+            return
+        are_variances = self.least_variance > ANY
+        # (Those without a known cell among the latest rows tell nothing.)
+        moved = are_variances & (found[0] != learned[0])
+        if moved.any():
+            before = learned[0, moved].sum().clamp(min=TINY)
+            self.shared[0, are_variances] *= found[0, moved].sum() / before
             self.keep_least_variance()
 
     def n_passes(self, verb: str) -> int:

@@ -36,8 +36,8 @@ class Likelihood:
     needs_levels : bool
         Whether it is built with the number of levels of each categorical column.
     sees_gaps : bool
-        Whether missing cells of x are NaN, since they bear on those that are known. Else they are
-        zero, and what is returned for them is not looked at.
+        Whether missing cells of x are NaN, since they bear on those that are known; else they are
+        zero. What is returned for them must be finite, and is not looked at.
     shares_out_total : bool
         Whether a row is one total that is shared out over the columns. A VAE of such rows alone
         has a lighter KL term, unless told otherwise.

@@ -33,28 +33,31 @@ class Marginal(NamedTuple):
     grid : (step, lowest, highest value); step is zero for values on no grid.
     knots : (x, scores), between which the map is linear; x does not move at a spike.
     spikes : (values, scores below them, scores above).
+    eps : relative distance of two floats of the dtype that it was learned from.
     """
 
     grid: np.ndarray
     knots: np.ndarray
     spikes: np.ndarray
+    eps: float
 
     @classmethod
     def fit(cls, x, weights=None):
         """Learn the map of a column from its known values."""
         weights = np.ones(len(x)) if weights is None else weights
-        known = ~np.isnan(x)
+        known, eps = ~np.isnan(x), float(np.finfo(x.dtype).eps)
         if not known.any():
-            return cls(np.zeros(3), np.array([[-1.0, 1.0], [-1.0, 1.0]]), np.empty((3, 0)))
+            return cls(np.zeros(3), np.array([[-1.0, 1.0], [-1.0, 1.0]]), np.empty((3, 0)), eps)
         weights = weights[known] / weights[known].mean()
         values, rows = _values(x[known], weights)
-        step = _step(values, np.finfo(x.dtype).eps)
+        step = _step(values, eps)
         enough = ROWS_OF_A_HEAP if step else max(ROWS_OF_A_HEAP, SHARE_OF_A_SPIKE * rows.sum())
         is_heavy = rows >= enough
         edges, levels = _edges(values, rows, is_heavy, step)
         knots = _with_tails(edges, _scores(levels, rows.sum()), step)
         grid = np.array([step, values[0], values[-1]])
-        return cls(grid, knots, np.empty((3, 0)) if step else _spikes(values[is_heavy], knots))
+        spikes = np.empty((3, 0)) if step else _spikes(values[is_heavy], knots)
+        return cls(grid, knots, spikes, eps)
 
     def forward(self, x):
         """Return the middle and the width of the interval of each value, float64."""
@@ -89,17 +92,16 @@ class Marginal(NamedTuple):
             low, high = (np.clip(end, -FAR, FAR) for end in ends)
         is_spike = np.zeros(len(x), dtype=bool)
         for value, below, above in self.spikes.T:
-            # (What was learned from float32 is known to so many digits only.)
-            dtype = np.float32 if np.float32(value) == value else x.dtype
-            here = np.abs(x - x.dtype.type(value)) <= _rounding(value, dtype)
+            eps = max(self.eps, np.finfo(x.dtype).eps)
+            here = np.abs(x - x.dtype.type(value)) <= _rounding(value, eps)
             low, high = np.where(here, below, low), np.where(here, above, high)
             is_spike |= here
         return low, high, is_spike
 
 
-def _rounding(values, dtype):
+def _rounding(values, eps):
     """Return by how much values may be off by rounding errors alone."""
-    return ROUNDING * np.finfo(dtype).eps * np.abs(values)
+    return ROUNDING * eps * np.abs(values)
 
 
 def _values(x, weights):
@@ -108,7 +110,7 @@ def _values(x, weights):
     Values that differ by rounding errors are one, unless others are as close to these.
     """
     values, inverse = np.unique(x.astype(np.float64), return_inverse=True)
-    error = _rounding(values, x.dtype)
+    error = _rounding(values, np.finfo(x.dtype).eps)
     is_new = np.r_[True, np.diff(values) > error[1:]]
     first = np.flatnonzero(is_new)
     last = np.r_[first[1:], len(values)] - 1

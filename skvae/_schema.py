@@ -1,9 +1,10 @@
 """A data frame <-> a matrix of cells: numbers, flags and the indices of levels, NaN if missing."""
 
+import math
 import re
 from decimal import Decimal
 from itertools import repeat
-from numbers import Integral, Real
+from numbers import Real
 
 import narwhals.stable.v1 as nw
 import numpy as np
@@ -16,11 +17,12 @@ NUMBERS = (Real, Decimal, np.bool_)
 
 
 def is_frame(X):
-    """Return whether X is a data frame, of any library that narwhals reads."""
-    frame = nw.from_native(X, pass_through=True)
-    if isinstance(frame, nw.LazyFrame):
+    """Return whether X is a data frame in memory, of any library that narwhals reads."""
+    if isinstance(nw.from_native(X, eager_only=True, pass_through=True), nw.DataFrame):
+        return True
+    if hasattr(X, "collect") and isinstance(nw.from_native(X, pass_through=True), nw.LazyFrame):
         raise TypeError(f"X is a {type(X).__name__}, which has no rows yet; collect it first.")
-    return isinstance(frame, nw.DataFrame)
+    return False
 
 
 def gaussian(values):
@@ -151,11 +153,6 @@ class Schema:
         if levels is None:
             if self.columns[j].integer and isinstance(value, Real) and value % 1:
                 raise ValueError(f"Column {name!r} has whole numbers only. Got {value!r}.")
-            if isinstance(value, Integral) and float(value) != value:
-                raise ValueError(
-                    f"The condition for column {name!r} has more digits than a float64 holds. "
-                    f"Got {value!r}."
-                )
             return j, value
         if value not in list(levels):
             raise ValueError(f"Column {name!r} has no level {value!r}; it has {list(levels)}.")
@@ -191,7 +188,7 @@ class Column:
             column.kind, column.levels = _levels_of_labels(series, kind)
         cells = column.encode(series)
         column.integer = column.levels is not None or _is_integer(series) or _is_whole(cells)
-        column.minimum, column.maximum = _range(cells, column.integer)
+        column.minimum, column.maximum = _range(series, cells)
         column.examples = nw.to_native(_examples(series, cells, column.levels))
         return column
 
@@ -416,12 +413,16 @@ def _is_whole(cells):
     return len(known) > 0 and bool((known == np.rint(known)).all())
 
 
-def _range(cells, integer):
+def _range(series, cells):
     """Return the smallest and the largest cell, NaN if all are missing."""
-    ends = np.array([np.fmin.reduce(cells), np.fmax.reduce(cells)], dtype=np.float64)
-    # The float next to the largest int64 is above it.
-    large = integer & (np.abs(ends) > 2**53)
-    return np.where(large, np.nextafter(ends, [np.inf, -np.inf]), ends).tolist()
+    low, high = float(np.fmin.reduce(cells)), float(np.fmax.reduce(cells))
+    if not max(abs(low), abs(high)) > 2**53 or not _is_integer(series):
+        return low, high
+    # Of integers that no float holds, the floats between them; the lower one, if there is none.
+    values = series.drop_nulls().to_list()
+    low = math.nextafter(low, math.inf) if low < min(values) else low
+    high = math.nextafter(high, -math.inf) if high > max(values) else high
+    return min(low, high), high
 
 
 def _examples(series, cells, levels):

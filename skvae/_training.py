@@ -144,7 +144,7 @@ class Gauge:
 
     def __init__(self, model: LatentModel, part: Part, size: int, seed: int):
         self.model, self.part, self.size, self.seed = model, part, size, seed
-        # (Weights that are all as good as zero tell nothing.)
+        # (All weights may be so small that they are zero in float32.)
         self.mass = len(part.x) if part.weight is None else part.weight.sum().item() or 1.0
 
     @torch.inference_mode()

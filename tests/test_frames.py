@@ -642,8 +642,11 @@ def test_a_warm_start_goes_on_with_the_likelihoods_of_the_dict(Estimator):
 
 
 @pytest.mark.parametrize("sign", [-1, 1])
-def test_draws_of_huge_whole_numbers_stay_in_the_range_seen(Estimator, sign):
-    ids = sign * (10**17 + 2 + 1000 * np.arange(100))
+@pytest.mark.parametrize(
+    ("first", "step"), [(10**17 + 2, 1000), (2**60, 0), (2**60, 3), (2**63 - 10**5, 1000)]
+)
+def test_draws_of_huge_whole_numbers_stay_in_the_range_seen(Estimator, sign, first, step):
+    ids = sign * (first + step * np.arange(100))
     X = pd.DataFrame({"id": ids, "k": list("xy") * 50})
     drawn = quick(Estimator, likelihood={"id": "gaussian"}).fit(X).sample(2000)["id"]
     assert drawn.dtype == np.int64
@@ -655,6 +658,14 @@ def test_a_condition_that_no_float_holds_is_refused(Estimator):
     model = quick(Estimator).fit(X)
     with pytest.raises(ValueError, match="'id' has more digits than a float64 holds"):
         model.sample(2, conditions={"id": 10**17 + 7})
+
+
+@pytest.mark.parametrize("as_frame", [False, True])
+def test_a_condition_beyond_all_floats_is_refused(Estimator, as_frame):
+    X = pd.DataFrame(make_rows(60, 2), columns=["a", "b"])
+    model = quick(Estimator).fit(X if as_frame else X.to_numpy())
+    with pytest.raises(ValueError, match=r"column ('a'|0)"):
+        model.sample(2, conditions={"a" if as_frame else 0: 10**400})
 
 
 @pytest.mark.parametrize("conditions", [["a"], "a", 3])

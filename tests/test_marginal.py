@@ -265,3 +265,12 @@ def test_a_spike_learned_in_single_precision_is_known_in_double():
         _, width = marginal.forward(np.array([0.1, 0.5], dtype=dtype))
         assert width[0] > 0.5
         assert width[1] == 0
+
+
+@pytest.mark.parametrize("spike", [1.0, 1e8, 1.6e9, 1e100])
+def test_what_lies_near_a_spike_in_double_precision_is_not_the_spike(spike):
+    x = spike * (1 - 1e-8 * np.random.default_rng(0).random(1000))
+    x[:400] = spike
+    _, width = Marginal.fit(x).forward(np.array([spike, spike * (1 - 1e-9)]))
+    assert width[0] > 0.5
+    assert width[1] == 0

@@ -440,3 +440,18 @@ def test_is_frame_knows_frames_in_memory(frame):
 def test_a_lazy_frame_is_to_be_collected_first():
     with pytest.raises(TypeError, match=r"LazyFrame.*collect it first"):
         is_frame(polars_frame().lazy())
+
+
+@pytest.mark.filterwarnings("ignore:The Dataframe Interchange Protocol is deprecated")
+def test_what_only_speaks_the_interchange_protocol_is_an_array():
+    class Rows:
+        def __init__(self):
+            self.frame = pd.DataFrame({"a": [1.0, 2.0]})
+
+        def __array__(self, dtype=None, copy=None):
+            return self.frame.to_numpy(dtype=dtype)
+
+        def __dataframe__(self, **options):
+            return self.frame.__dataframe__(**options)
+
+    assert not is_frame(Rows())
