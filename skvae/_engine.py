@@ -106,11 +106,6 @@ def describe(likelihood: LikelihoodParameter) -> Description:
     )
 
 
-def n_weights(module: LatentModel) -> int:
-    """Return the number of trained numbers."""
-    return sum(p.numel() for p in module.parameters())
-
-
 def fit(
     build: Callable[[], LatentModel],
     X: NDArray,
@@ -135,7 +130,7 @@ def fit(
     with shielded(cpu):
         model = on_cpu(build).to(torch_dtype)
         # Half of the weights are the decoder's, through which every draw goes.
-        work = 1.5 * plan.batch_size * n_weights(model) * (1 + model.n_training_draws)
+        work = 1.5 * plan.batch_size * model.n_weights * (1 + model.n_training_draws)
         where = resolve_device(device, work)
         row_bytes = max(X[0].nbytes, torch_dtype.itemsize * model.columns.n_cells)
         read = _reader(X, row_bytes, forward, sample_weight, torch_dtype, where)
@@ -309,7 +304,7 @@ def run(
     """
     row_bytes = X.itemsize * module.breadth(verb)
     size = max(1, min(max(CACHED_BYTES // row_bytes, A_FEW_ROWS), BATCH_BYTES // row_bytes))
-    work = 0.5 * min(size, len(X)) * n_weights(module) * module.n_passes(verb)
+    work = 0.5 * min(size, len(X)) * module.n_weights * module.n_passes(verb)
     where = with_float64(resolve_device(device, work))
     if where.type != "cpu":
         module = copy.deepcopy(module).to(where)

@@ -264,7 +264,7 @@ class FittingMixin:
         """
         seed = job.seeds[4]
         n_steps = self.n_iter_ * math.ceil((len(job.X) - job.n_held_out) / job.plan.batch_size)
-        n_weights, n_passes = _engine.n_weights(self.module_), self.module_.n_passes("score")
+        n_weights, n_passes = self.module_.n_weights, self.module_.n_passes("score")
 
         def part(X, weights):
             n_rows = _defaults.rows_for_offset(len(X), self.n_iter_, n_passes, n_weights)

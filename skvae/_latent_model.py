@@ -7,6 +7,7 @@ in nats. A model holds parameters and nothing that changes from run to run.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -331,6 +332,11 @@ class LatentModel(nn.Module):
             before = learned[0, moved].sum().clamp(min=TINY)
             self.shared[0, are_variances] *= found[0, moved].sum() / before
             self.keep_least_variance()
+
+    @functools.cached_property
+    def n_weights(self) -> int:
+        """The number of trained numbers."""
+        return sum(p.numel() for p in self.parameters())
 
     def n_passes(self, verb: str) -> int:
         """Return how often the method of this name passes a row through one of the networks."""
