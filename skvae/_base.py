@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from . import _blocks, _engine
 from ._arrays import DenseOnDemand, rows_with_weight, with_weight
 from ._cells import CellsMixin
-from ._fitting import FittingMixin
+from ._fitting import FittingMixin, cannot_continue
 from ._networks import ACTIVATIONS
 from ._progress import CallbackSupportMixin
 from ._schema import Schema, is_frame
@@ -200,8 +200,9 @@ class BaseAutoencoder(
                 f"likelihood for all of its columns. Got {self.likelihood!r}."
             )
         if previous is not None:
-            if self._schema is not None:
-                self._schema.check_kinds(X, chosen)
+            changed = self._schema.of_other_kinds(X, chosen) if self._schema else []
+            if changed:
+                raise cannot_continue(f"the likelihood of {changed}")
             return
         self._schema = None
         if is_frame(X):

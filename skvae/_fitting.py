@@ -41,6 +41,14 @@ class Job(NamedTuple):
     seeds: list
 
 
+def cannot_continue(changed):
+    """Return the error of a warm start before which this has changed."""
+    return ValueError(
+        f"warm_start=True needs the model of the previous fit, but {changed} changed; use "
+        "warm_start=False to start anew."
+    )
+
+
 class FittingMixin:
     """The steps of `fit`, for an estimator that applies its model as `BaseAutoencoder` does."""
 
@@ -208,10 +216,7 @@ class FittingMixin:
             )
         changed = [name for name in SHAPE if start.config.get(name) != config.get(name)]
         if changed:
-            raise ValueError(
-                f"warm_start=True needs the model of the previous fit, but {', '.join(changed)} "
-                "changed; use warm_start=False to start anew."
-            )
+            raise cannot_continue(", ".join(changed))
 
     def _n_components(self):
         return int(resolved(self.n_components, self._sizes.n_components, self.n_features_in_))

@@ -109,15 +109,10 @@ class Schema:
     def _joined(self, columns):
         return nw.to_native(nw.from_dict(dict(zip(self.names, columns, strict=True))))
 
-    def check_kinds(self, X, overrides):
-        """Raise if `overrides`, as of `fit`, asks for another likelihood of a column."""
+    def of_other_kinds(self, X, overrides):
+        """Return the columns for which `overrides`, as of `fit`, asks for another likelihood."""
         asked = _kinds_by_name(overrides, X, self.names)
-        changed = [c.name for c in self.columns if asked.get(c.name, c.kind) != c.kind]
-        if changed:
-            raise ValueError(
-                "warm_start=True needs the model of the previous fit, but the likelihood of "
-                f"{changed} changed; use warm_start=False to start anew."
-            )
+        return [c.name for c in self.columns if asked.get(c.name, c.kind) != c.kind]
 
     def check_all_numbers(self):
         """Raise if the cells of a column are levels, which a sparse matrix cannot have."""
@@ -223,9 +218,11 @@ class Column:
 
     def _made(self, cells, known):
         """Return cells, of which those made up are rounded and kept in range if they must be."""
-        if not self.integer:
-            return cells
-        return np.where(known, cells, np.clip(np.rint(cells), self.minimum, self.maximum))
+        if self.integer:
+            return np.where(known, cells, np.clip(np.rint(cells), self.minimum, self.maximum))
+        if nw.from_native(self.examples, series_only=True).dtype == nw.Float32:
+            return np.where(known, cells, np.clip(cells, *FINITE))
+        return cells
 
     def decode(self, cells, known):
         """Return the series with these cells, in the dtype of the column."""
@@ -444,8 +441,6 @@ def _examples(series, cells, levels):
 def _series_of_numbers(cells, missing, examples):
     """Return numbers in the dtype of the examples, the first of which is missing."""
     numbers = np.where(missing, 0, cells)
-    if examples.dtype == nw.Float32:
-        numbers = np.clip(numbers, *FINITE)
     series = _new_series(numbers, examples)
     if not examples.dtype.is_integer() or _holds(examples.dtype, numbers):
         series = _cast_like(series, examples)

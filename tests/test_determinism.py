@@ -44,9 +44,11 @@ def test_a_row_has_the_same_result_in_any_company(Estimator, seed, scaling):
 def test_a_table_of_many_batches_is_scored_as_its_parts_are(Estimator, X, monkeypatch):
     model = quick(Estimator).fit(X)
     whole = [getattr(model, name)(X) for name in ROW_WISE]
+    restored = model.inverse_transform(model.transform(X))
     monkeypatch.setattr("skvae._engine.BATCH_BYTES", 1)
     for name, expected in zip(ROW_WISE, whole, strict=True):
         np.testing.assert_allclose(getattr(model, name)(X), expected, **EXACT)
+    np.testing.assert_allclose(model.inverse_transform(model.transform(X)), restored, **EXACT)
 
 
 def test_fitting_again_gives_the_same_bits(Estimator, X):
