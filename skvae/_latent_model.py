@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Generator, Tensor, nn
 
-from ._bounds import weighted
 from ._columns import BlockSpec, Columns
 from ._networks import MLP
 from ._principal import deviations, principal_axes
@@ -292,25 +291,31 @@ class LatentModel(nn.Module):
     def fit_codes(self, x: Tensor, weight: Tensor | None) -> None:
         """Learn of the codes of training rows what scoring needs."""
 
-    def _follow(self, seen: Seen, weight: Tensor | None, out: Tensor, rate: float) -> None:
+    def _follow(
+        self, seen: Seen, weight: Tensor | None, out: Tensor, rate: float, evenly: bool = False
+    ) -> None:
         """Move the shared vectors to what is likely for these rows.
 
-        `weight` are those of rows, or of draws, of which the outputs then have an axis more.
+        `weight` are those of rows, or of draws, of which the outputs then have an axis more;
+        `evenly` tells that the rows weigh the same.
         """
         if not self.columns.learning:
             return
         n = out.shape[-2]
+        weights = self.decoder.ones(n) if weight is None else weight.reshape(1, -1)
         for cells, i, statistic in self.columns.statistics(seen.cells, out, self.shared):
             shared = self.shared[i : i + 1, cells]  # a view
-            if weight is None and seen.observed is None:
-                shared.addmm_(self.decoder.ones(n), statistic, beta=1 - rate, alpha=rate / n)
+            values = statistic.flatten(0, -2)
+            if evenly and seen.observed is None:
+                shared.addmm_(weights, values, beta=1 - rate, alpha=rate / n)
             else:  # a batch counts by its weight, that of a usual row being one
                 known = (
-                    statistic.new_ones(()) if seen.observed is None else seen.observed[:, cells]
+                    torch.ones_like(values)
+                    if seen.observed is None
+                    else seen.observed[:, cells].expand_as(statistic).flatten(0, -2)
                 )
-                weights = weighted(known, weight).expand_as(statistic)
-                mass = weights.flatten(0, -2).sum(0)
-                mean = (statistic * weights).flatten(0, -2).sum(0) / mass.clamp(min=TINY)
+                mass = weights @ known
+                mean = weights @ (values * known) / mass.clamp(min=TINY)
                 new = rate * mass / n
                 shared.lerp_(mean, new / (new + (1 - rate)).clamp(min=TINY))
         self.keep_least_variance()

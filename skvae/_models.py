@@ -313,7 +313,7 @@ class VAE(LatentModel):
         grad = through_decoder(weighted(grad, of_draws).flatten(0, -2))
         through_encoder(draws.backward(grad.view_as(draws.z), weight))
         # Rybkin et al., "Simple and effective VAE training with calibrated decoders", 2021
-        self._follow(seen, of_draws, out, moment.rate)
+        self._follow(seen, of_draws, out, moment.rate, evenly=weight is None)
 
     def _proposals(self, seen: Seen, noise: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield codes made of noise, and log p(z) less the log-density they are drawn from.

@@ -22,6 +22,11 @@ class Part(NamedTuple):
     x: Tensor
     weight: Tensor | None
 
+    @property
+    def mass(self) -> float:
+        """What the rows weigh together."""
+        return len(self.x) if self.weight is None else self.weight.sum().item()
+
     def take(self, indices: Tensor) -> Part:
         """Return the rows with these indices."""
         weight = None if self.weight is None else self.weight.index_select(0, indices)

@@ -140,22 +140,30 @@ class Average:
 
 
 class Gauge:
-    """Measures the loss on some rows, with the same noise each time."""
+    """Measures losses of training rows and of those held out, with the same noise each time.
 
-    def __init__(self, model: LatentModel, part: Part, size: int, seed: int):
-        self.model, self.part, self.size, self.seed = model, part, size, seed
+    Both in one go: on small tables the calls cost more than the arithmetic.
+    """
+
+    def __init__(self, model: LatentModel, training: Part, held_out: Part, size: int, seed: int):
+        self.model, self.seed = model, seed
+        first, *others = held_out.split(size)
+        self.batches = [training.join(first), *others]
+        self.lengths = [len(training.x), len(held_out.x)]
+        weights = [part.weight for part in self.batches if part.weight is not None]
+        self.weight = torch.cat(weights)[:, 0] if weights else None
         # (All weights may be so small that they are zero in float32.)
-        self.mass = len(part.x) if part.weight is None else part.weight.sum().item() or 1.0
+        self.masses = [part.mass or 1.0 for part in (training, held_out)]
 
     @torch.inference_mode()
-    def loss(self) -> float:
-        """Return the (weighted) mean loss of a row in nats."""
-        generator = Generator(self.part.x.device).manual_seed(self.seed)
-        gain = self.part.x.new_zeros(())
-        for x, weight in self.part.split(self.size):
-            bound = self.model.judge(x, generator)
-            gain += bound.sum() if weight is None else bound @ weight[:, 0]
-        return -gain.item() / self.mass
+    def losses(self) -> list[float]:
+        """Return the (weighted) mean losses of a training row and of one held out, in nats."""
+        generator = Generator(self.batches[0].x.device).manual_seed(self.seed)
+        bounds = torch.cat([self.model.judge(x, generator) for x, _ in self.batches])
+        if self.weight is not None:
+            bounds = bounds * self.weight
+        gains = torch.stack([part.sum() for part in bounds.split(self.lengths)])
+        return [-gain / mass for gain, mass in zip(gains.tolist(), self.masses, strict=True)]
 
 
 class DivergenceCheck:
@@ -223,25 +231,26 @@ def train(
     kind = CapturedStep if noise.device.type == "cuda" else Step
     take = kind(model, optimizer, noise)
     size, seed = 8 * plan.batch_size, noise.initial_seed()
-    training = Gauge(model, rows.some(MONITORED_ROWS), size, seed)
-    validation = Gauge(model, rows.held_out, size, seed) if rows.n_held_out else None
+    gauge = Gauge(model, rows.some(MONITORED_ROWS), rows.held_out, size, seed)
     n_averaged = max(1.0, AVERAGED * plan.max_iter) * math.ceil(rows.n_train / plan.batch_size)
-    average = Average(optimizer.flat, n_averaged) if validation and plan.averages else None
-    check = DivergenceCheck(training.loss(), plan.learning_rate)
+    average = Average(optimizer.flat, n_averaged) if rows.n_held_out and plan.averages else None
+    loss, judged = gauge.losses()
+    check = DivergenceCheck(loss, plan.learning_rate)
     progress = Progress([optimizer.flat, model.shared], plan.tol)
-    if validation and model.starts_linear:  # where training starts may be as good as it gets
-        history.at_start = validation.loss()
-        progress.update(history.at_start, keep=True)
+    if rows.n_held_out and model.starts_linear:  # where training starts may be as good as it gets
+        history.at_start = judged
+        progress.update(judged, keep=True)
     try:
         for epoch in range(plan.max_iter):
             run_epoch(rows, plan, epoch, shuffle, take, average)
             with average.in_place() if average else nullcontext():
-                loss = judged = training.loss()
+                loss, judged = gauge.losses()
                 check.finite(loss, epoch)
                 history.losses.append(loss)
-                if validation:
-                    judged = validation.loss()
+                if rows.n_held_out:
                     history.validation_losses.append(judged)
+                else:
+                    judged = loss
                 # While the weight of the KL term rises, the loss cannot tell progress.
                 if epoch + 1 >= plan.warmup * plan.max_iter:
                     progress.update(judged, keep=rows.n_held_out > 0)
@@ -256,5 +265,5 @@ def train(
             raise
         warnings.warn("Training interrupted by user.", stacklevel=2)
     progress.restore()
-    check.better_than_at_start(training.loss())
+    check.better_than_at_start(gauge.losses()[0])
     return history
