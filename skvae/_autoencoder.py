@@ -284,9 +284,10 @@ class AutoencoderTransformer(BaseAutoencoder):
         log-density of f(x) under the normal distribution that the codes of training rows have: a
         combined index of residual and T² (Jackson and Mudholkar 1979; Yue and Qin 2001; see the
         class). In the first, columns whose noise is learned ("gaussian", "student_t" and
-        "censored_logistic") have further noise of 0.3 in working units: else columns that are
-        restored nearly exactly would decide alone. This is no density of the rows; for one, use
-        :class:`VAETransformer`.
+        "censored_logistic") have further noise of 0.2 in working units: else columns that are
+        restored nearly exactly would decide alone. Where these are d columns, more than twice the
+        k components, the second counts sqrt(d / k - 1) times, so that many errors do not drown
+        it. This is no density of the rows; for one, use :class:`VAETransformer`.
 
         Parameters
         ----------

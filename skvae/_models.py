@@ -28,7 +28,7 @@ from ._principal import deviations
 
 # Noise in working units with which an autoencoder's rows are scored: errors far below what a
 # column varies would else decide.
-BLUR = 0.3
+BLUR = 0.2
 # Draws with which a VAE fills the gaps of a row, at least, if those that score it count for fewer
 # than ENOUGH_DRAWS of equal weight: gaps leave a wider posterior than q knows of.
 FILLING_DRAWS, ENOUGH_DRAWS = 512, 24
@@ -169,6 +169,18 @@ class Autoencoder(LatentModel):
         self.code_center.copy_(center)
         self.code_scale.copy_(torch.linalg.cholesky(covariance))
 
+    @property
+    def weight_of_code(self) -> float:
+        """How much the density of the code counts in the score, at least one.
+
+        Sums of n squares vary by the root of n. Those of the errors have about as many as there
+        are columns with noise less components; where they are more than those of the code, what
+        is odd in the code would be lost among them.
+        """
+        n = sum(cells.stop - cells.start for cells in self.columns.with_variance)
+        n_components = len(self.code_center)
+        return max(1, n / n_components - 1) ** 0.5
+
     def log_prob_of_code(self, z: Tensor) -> Tensor:
         """Return the log-density of codes in nats, (n_samples,), float64."""
         centred, scale = (z - self.code_center).double(), self.code_scale.double()
@@ -182,7 +194,7 @@ class Autoencoder(LatentModel):
         of_code = self.log_prob_of_code(z)
         if seen.observed is not None:  # of a row of gaps nothing is known, nor of its code
             of_code = of_code * self._of_columns(seen.observed).mean(-1)
-        return self._log_prob_given(seen, z).sum(-1) + of_code
+        return self._log_prob_given(seen, z).sum(-1) + self.weight_of_code * of_code
 
     def contributions(self, x: Tensor) -> Tensor:
         """Return log p(x | f(x)) by column, of rows that are blurred as in `score`; float64."""
