@@ -258,7 +258,7 @@ class AutoencoderTransformer(BaseAutoencoder):
             "tied": bool(self.tied),
         }
 
-    def _training_parameters(self, n_samples, blocks, share_missing):
+    def _training_parameters(self, config):
         return {"warmup": 0.0, "grace": 0.0, "averages": False, "most_lost": math.inf}
 
     def _finish(self, X, weights, n_steps, seed):
@@ -285,9 +285,9 @@ class AutoencoderTransformer(BaseAutoencoder):
         combined index of residual and T² (Jackson and Mudholkar 1979; Yue and Qin 2001; see the
         class). In the first, columns whose noise is learned ("gaussian", "student_t" and
         "censored_logistic") have further noise of 0.2 in working units: else columns that are
-        restored nearly exactly would decide alone. Where these are d columns, more than twice the
-        k components, the second counts sqrt(d / k - 1) times, so that many errors do not drown
-        it. This is no density of the rows; for one, use :class:`VAETransformer`.
+        restored nearly exactly would decide alone. Where these are d columns, more than 32
+        and than twice the k components, the second counts sqrt(d / max(k, 16) - 1) times, so that
+        many errors do not drown it. This is no density of the rows; for one, use :class:`VAETransformer`.
 
         Parameters
         ----------

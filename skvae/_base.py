@@ -208,7 +208,7 @@ class BaseAutoencoder(
         if is_frame(X):
             check_array(np.zeros((len(X), 1)), ensure_min_samples=2, estimator=self)
             rows = rows_with_weight(check_sample_weight(sample_weight, len(X)))
-            numbers = partial(self._likelihood_of_numbers, X.shape[1])
+            numbers = partial(self._likelihood_of_numbers, n_columns=X.shape[1])
             self._schema = Schema.fit(X, chosen, numbers, rows)
 
     # -------------------------------------------------------------------------------- applying

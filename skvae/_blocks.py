@@ -8,6 +8,7 @@ from sklearn.utils import gen_batches
 from . import _engine
 from ._scaling import some_rows
 from ._table import Layout
+from .likelihoods import LIKELIHOODS
 
 # A column is smooth if it has more values than this, and none in more than this share of the rows.
 FEW_VALUES, SHARE_OF_ONE = 50, 0.1
@@ -30,9 +31,14 @@ class Block(NamedTuple):
         return self.likelihood, len(self.columns) if self.levels is None else self.levels
 
     @property
+    def kind(self):
+        """The class of its likelihood, which says what its data are."""
+        return LIKELIHOODS.get(self.likelihood, self.likelihood)
+
+    @property
     def place(self):
         """Where it stands in a row: 0 with numbers, 1 with intervals, 2 with levels."""
-        return 2 if self.levels else int(_engine.describe(self.likelihood).takes_intervals)
+        return 2 if self.levels else self.kind.n_cells - 1
 
 
 def of_kinds(kinds, n_levels):
@@ -103,37 +109,29 @@ def is_censored(x):
 
 def have_shares(X, blocks):
     """Tell whether a column of flags has values between zero and one."""
-    numbers = [block for block in blocks if block.levels is None]
-    flags = [block.columns for block in numbers if _engine.describe(block.likelihood).redraws]
+    flags = [block.columns for block in blocks if block.kind.has_own("redraw")]
     return any(not is_binary(_values(X, columns)) for columns in flags)
 
 
 def share_out_total(blocks):
     """Tell whether a row is one total that is shared out over all columns."""
-    return all(
-        block.levels is None and _engine.describe(block.likelihood).shares_out_total
-        for block in blocks
-    )
-
-
-def _has_real_values(block):
-    return block.levels is None and _engine.describe(block.likelihood).continuous
+    return all(block.kind.shares_out_total for block in blocks)
 
 
 def are_discrete(blocks):
     """Tell whether no column has real values: all are flags, counts or levels."""
-    return not any(map(_has_real_values, blocks))
+    return not any(block.kind.continuous for block in blocks)
 
 
 def are_mixed(blocks):
     """Tell whether real values stand beside flags, counts or levels."""
-    return len(set(map(_has_real_values, blocks))) == 2
+    return len({block.kind.continuous for block in blocks}) == 2
 
 
 def layout(blocks):
     """Return the order of columns in the model, and which are scaled."""
     numbers, ordinal, last = ([b for b in blocks if b.place == place] for place in range(3))
-    kinds = [_engine.describe(b.likelihood) for b in numbers for _ in b.columns]
+    kinds = [b.kind for b in numbers for _ in b.columns]
     continuous = [kind.continuous for kind in kinds]
     return Layout(
         np.array([j for block in numbers for j in block.columns], dtype=int),
@@ -155,7 +153,7 @@ def check_support(X, blocks, names, to_learn):
             continue
         column, value = refused
         where = "X" if names is None else f"column {names[column]!r}"
-        support = _engine.describe(likelihood).support
+        support = LIKELIHOODS.get(likelihood, likelihood).support
         advice = "; for real-valued data use 'gaussian'" if to_learn else ""
         raise ValueError(
             f"likelihood={likelihood!r} needs {support}, got {value:g} in {where}{advice}."

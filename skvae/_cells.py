@@ -140,7 +140,7 @@ class CellsMixin:
         if self._schema is not None:
             return self._schema.cell(column, value)
         if isinstance(column, Integral) and 0 <= column < self.n_features_in_:
-            return column, value
+            return int(column), value
         raise ValueError(
             f"conditions names column {column!r}, but X has columns 0 to "
             f"{self.n_features_in_ - 1}."

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -80,30 +80,6 @@ def unsupported(
             row, column = refused[0].tolist()
             return columns[column], x[row, column].item()
     return None
-
-
-class Description(NamedTuple):
-    """What the preparation of data needs to know of a likelihood; see `Likelihood`."""
-
-    support: str
-    continuous: bool
-    takes_intervals: bool
-    redraws: bool
-    shares_out_total: bool
-    stops: bool
-
-
-def describe(likelihood: LikelihoodParameter) -> Description:
-    """Return what a likelihood says of its data."""
-    resolved = resolve_likelihood(likelihood)
-    return Description(
-        resolved.support,
-        resolved.continuous,
-        takes_intervals=resolved.n_cells == 2,
-        redraws=resolved.has_own("redraw"),
-        shares_out_total=resolved.shares_out_total,
-        stops=resolved.stops,
-    )
 
 
 def fit(

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +12,6 @@ from ._arrays import at_random, share_missing, share_out_totals, unless_uniform,
 from ._defaults import resolved
 from ._outliers import threshold, without_outliers
 from ._progress import Epochs, Printer, with_callbacks
-from ._schema import gaussian
 from ._table import Table
 from ._training import Plan
 
@@ -62,20 +62,20 @@ class FittingMixin:
         """Return the arguments of a model that need only tell which rows look like outliers."""
         return config
 
-    def _training_parameters(self, n_samples, blocks, share_missing):
-        """Return the numbers of a `Plan` that are the model's own.
+    def _training_parameters(self, config):
+        """Return the numbers of a `Plan` that are the model's own, of which `config` are known.
 
         They tell in what part of training the KL term, and the loss, are given time, whether
         weights are averaged, and how much of a gain may be lost.
         """
         raise NotImplementedError
 
-    def _likelihood_of_numbers(self, n_columns, beside_levels=False):
-        """Return what tells, from its values, the likelihood that "auto" is for a column.
+    def _likelihood_of_numbers(self, x, n_columns, beside_levels=False):
+        """Return the likelihood that "auto" is for a column of numbers, from its values.
 
         There are so many columns; all are numbers, or there are flags or labels, too.
         """
-        return gaussian
+        return "gaussian"
 
     def _finish(self, X, weights, n_steps, seed):
         """Set the fitted attributes that only this estimator has, from training rows."""
@@ -98,16 +98,16 @@ class FittingMixin:
         epochs = Epochs(self, job.plan.max_iter, **data)
         printer = Printer(type(self).__name__, job.plan.max_iter) if self.verbose else None
 
-        def report(history, frozen):
+        def report(history, finished):
             if printer:
                 printer(history)
             return epochs.end(
-                lambda: self._attributes(job, frozen(), table, history), history.is_over
+                lambda: self._attributes(job, finished(), table, history), history.is_over
             )
 
-        attributes = self._train(job, table, start, report=report)
+        history = self._train(job, table, start, report=report)
         self._read_off(job, X, weights)
-        epochs.close(attributes)
+        epochs.close(self._attributes(job, self.module_, table, history))
 
     def _job(self, X, weights, blocks, start, seeds):
         """Return what is known before training; what "auto" found in a fit before it holds."""
@@ -121,11 +121,11 @@ class FittingMixin:
             config["masks"] |= start.config["masks"]
             if isinstance(self.hidden_layer_sizes, str):  # "auto"
                 config["hidden_layer_sizes"] = start.config["hidden_layer_sizes"]
-        plan = self._plan(n_train, blocks, missing)
+        plan = self._plan(n_train, blocks, missing, config)
         return Job(X, unless_uniform(weights), blocks, config, plan, n_held_out, seeds)
 
     def _train(self, job, table, start=None, *, report):
-        """Set and return the attributes that a trained model brings."""
+        """Set the attributes that a trained model brings; return what happened."""
         module, history = _engine.fit(
             lambda: self._model_class(**job.config),
             job.X,
@@ -139,9 +139,8 @@ class FittingMixin:
             start=start,
             report=report,
         )
-        attributes = self._attributes(job, module, table, history)
-        vars(self).update(attributes)
-        return attributes
+        vars(self).update(self._attributes(job, module, table, history))
+        return history
 
     def _trusted(self, job):
         """Return weights that are zero for rows which look like outliers."""
@@ -150,13 +149,10 @@ class FittingMixin:
 
         def scores_of_fit(weights):
             X, weights = with_weight(job.X, weights)
-            is_over, of_usual = [], brief._replace(X=X, weights=unless_uniform(weights))
-            self._train(
-                of_usual,
-                self._fit_table(of_usual),
-                report=lambda history, _: is_over.append(history.is_over),
-            )
-            if not is_over[-1]:  # interrupted, when there is no model yet that could be kept
+            of_usual = brief._replace(X=X, weights=unless_uniform(weights))
+            table = self._fit_table(of_usual)
+            history = self._train(of_usual, table, report=lambda history, finished: False)
+            if not history.is_over:  # interrupted, when there is no model yet that could be kept
                 raise KeyboardInterrupt
             return self._score("score", job.X)
 
@@ -203,7 +199,7 @@ class FittingMixin:
             return _blocks.of_one_kind("multinomial", X)
         if _blocks.is_binary(X):
             return _blocks.of_one_kind("bernoulli", X)
-        return _blocks.of_values(X, self._likelihood_of_numbers(X.shape[1]))
+        return _blocks.of_values(X, partial(self._likelihood_of_numbers, n_columns=X.shape[1]))
 
     def _check_warm_start(self, start, config):
         if start is None:
@@ -227,7 +223,7 @@ class FittingMixin:
         batch_size = resolved(self.batch_size, self._sizes.batch_size, n_samples, is_map)
         return int(min(batch_size, n_samples))
 
-    def _plan(self, n_samples, blocks, share_missing):
+    def _plan(self, n_samples, blocks, share_missing, config):
         """Return the numbers of training, "auto" resolved."""
         batch_size = self._batch_size(n_samples, blocks)
         more = self._sizes.steps_of_mixed if _blocks.are_mixed(blocks) else 1.0
@@ -241,7 +237,7 @@ class FittingMixin:
             weight_decay=float(self.weight_decay),
             patience=int(patience),
             tol=float(self.tol),
-            **self._training_parameters(n_samples, blocks, share_missing),
+            **self._training_parameters(config),
         )
 
     def _attributes(self, job, module, table, history):

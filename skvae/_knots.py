@@ -48,7 +48,8 @@ def _with_tails(x, z):
         return np.array([x[0] - 1, x[0] + 1]), np.array([-1.0, 1.0])
     middle = len(x) // 2
     low = (z[middle] - z[0]) / (x[middle] - x[0])
-    high = (z[-1] - z[middle - 1]) / (x[-1] - x[middle - 1])
+    lower = (len(x) - 1) // 2
+    high = (z[-1] - z[lower]) / (x[-1] - x[lower])
     return (
         np.concatenate([[x[0] - 1 / low], x, [x[-1] + 1 / high]]),
         np.concatenate([[z[0] - 1], z, [z[-1] + 1]]),

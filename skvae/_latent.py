@@ -17,7 +17,7 @@ def fit(density, Z, sample_weight, seed):
         if has_fit_parameter(density, "sample_weight"):
             weights = {"sample_weight": sample_weight}
         else:  # a mixture takes no weights: rows are repeated in proportion instead
-            rng = np.random.RandomState(seed % 2**32)
+            rng = np.random.RandomState(seed)
             Z = Z[rng.choice(len(Z), len(Z), p=sample_weight / sample_weight.sum())]
     # Codes are NumPy's, whatever X was; a mixture refuses to start under array-API dispatch.
     with config_context(array_api_dispatch=False):
@@ -28,11 +28,11 @@ def draw(density, n_samples, seed):
     """Draw codes, in random order."""
     density, seeds = _seeded(copy.copy(density), seed), {}
     if "random_state" in signature(density.sample).parameters:  # as a kernel density has it
-        seeds = {"random_state": seed % 2**32}
+        seeds = {"random_state": seed}
     with config_context(array_api_dispatch=False):
         drawn = density.sample(n_samples, **seeds)
     codes = drawn[0] if isinstance(drawn, tuple) else drawn
-    return np.random.RandomState(seed % 2**32).permutation(np.asarray(codes, dtype=np.float64))
+    return np.random.RandomState(seed).permutation(np.asarray(codes, dtype=np.float64))
 
 
 def _mixture(Z):
@@ -48,5 +48,5 @@ def _mixture(Z):
 
 def _seeded(density, seed):
     if "random_state" in density.get_params():
-        density.set_params(random_state=seed % 2**32)
+        density.set_params(random_state=seed)
     return density

@@ -63,9 +63,10 @@ class Likelihood:
     n_updates = 1
     n_cells = 1
 
-    def has_own(self, method: str) -> bool:
+    @classmethod
+    def has_own(cls, method: str) -> bool:
         """Tell whether it says of itself what this method of the base class has for all."""
-        return getattr(type(self), method) is not getattr(Likelihood, method)
+        return getattr(cls, method) is not getattr(Likelihood, method)
 
     def accepts(self, x: Tensor) -> Tensor:
         """Tell for each value whether it lies in the support; boolean, shape of x."""

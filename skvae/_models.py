@@ -29,6 +29,8 @@ from ._principal import deviations
 # Noise in working units with which an autoencoder's rows are scored: errors far below what a
 # column varies would else decide.
 BLUR = 0.2
+# Components of a code that wide tables drown, if it has no more.
+WIDE_CODE = 16
 # Draws with which a VAE fills the gaps of a row, at least, if those that score it count for fewer
 # than ENOUGH_DRAWS of equal weight: gaps leave a wider posterior than q knows of.
 FILLING_DRAWS, ENOUGH_DRAWS = 512, 24
@@ -173,13 +175,12 @@ class Autoencoder(LatentModel):
     def weight_of_code(self) -> float:
         """How much the density of the code counts in the score, at least one.
 
-        Sums of n squares vary by the root of n. Those of the errors have about as many as there
-        are columns with noise less components; where they are more than those of the code, what
-        is odd in the code would be lost among them.
+        Sums of n squares vary by the root of n. Those of the errors have as many as there are
+        columns with noise, less components: in a wide table, what is odd in the code would be lost
+        among them.
         """
         n = sum(cells.stop - cells.start for cells in self.columns.with_variance)
-        n_components = len(self.code_center)
-        return max(1, n / n_components - 1) ** 0.5
+        return max(1, n / max(len(self.code_center), WIDE_CODE) - 1) ** 0.5
 
     def log_prob_of_code(self, z: Tensor) -> Tensor:
         """Return the log-density of codes in nats, (n_samples,), float64."""

@@ -2,7 +2,9 @@
 
 import math
 import re
+from collections.abc import Iterable
 from decimal import Decimal
+from functools import partial
 from itertools import repeat
 from numbers import Real
 
@@ -25,7 +27,7 @@ def is_frame(X):
     return False
 
 
-def gaussian(values):
+def gaussian(x, beside_levels):
     """Return the likelihood of numbers, unless something else is said of them."""
     return "gaussian"
 
@@ -37,22 +39,21 @@ class Schema:
     """
 
     @classmethod
-    def fit(
-        cls, X, overrides=None, likelihood_of_numbers=lambda beside_levels: gaussian, rows=None
-    ):
+    def fit(cls, X, overrides=None, likelihood_of_numbers=gaussian, rows=None):
         """Learn the columns of X; `overrides` is {name, names or selector: likelihood}.
 
         `rows` are those to learn from, None for all.
 
-        One likelihood alone is that of all columns. By default that of numbers is found by what
-        `likelihood_of_numbers` returns, told whether there are flags or labels, too: a function
-        of a column's values.
+        One likelihood alone is that of all columns. By default that of numbers is what
+        `likelihood_of_numbers` tells from a column's values, and whether there are flags or
+        labels, too.
         """
         frame = nw.from_native(X, eager_only=True)
         frame = frame if rows is None else nw.maybe_reset_index(frame[rows])
         kinds = _kinds_by_name(overrides, X, frame.columns)
         columns = [frame.get_column(name) for name in frame.columns]
-        numbers = likelihood_of_numbers(not _are_all_numbers(columns))
+        beside_levels = not _are_all_numbers(columns)
+        numbers = partial(likelihood_of_numbers, beside_levels=beside_levels)
         schema = cls()
         schema.columns = [
             Column.fit(column, kinds.get(column.name), numbers) for column in columns
@@ -172,7 +173,7 @@ class Column:
     """One column of a schema: numbers as they are, or the index of a level."""
 
     @classmethod
-    def fit(cls, series, kind=None, likelihood_of_numbers=gaussian):
+    def fit(cls, series, kind, likelihood_of_numbers):
         """Learn a column; `kind` is its likelihood, None for that which suits the dtype."""
         column, series = cls(), _in_native_order(series)
         column.name = series.name
@@ -249,7 +250,8 @@ def _kinds_by_name(overrides, X, names):
     kinds = {}
     for key, kind in overrides.items():
         chosen = _chosen(key, X)
-        chosen = list(chosen) if isinstance(chosen, (tuple, list, np.ndarray)) else [chosen]
+        are_many = isinstance(chosen, Iterable) and not isinstance(chosen, str)
+        chosen = list(chosen) if are_many else [chosen]
         unknown = [name for name in chosen if name not in names]
         if unknown:
             raise ValueError(f"likelihood names columns {unknown}, of which X has only {names}.")

@@ -276,47 +276,38 @@ class VAETransformer(BaseAutoencoder):
         self.verbose = verbose
         self.warm_start = warm_start
 
-    def _beta(self, blocks):
-        return float(resolved(self.beta, _defaults.beta, _blocks.share_out_total(blocks)))
-
-    def _n_training_draws(self, n_samples, blocks, share_missing):
-        n_draws = resolved(
+    def _model_parameters(self, n_samples, blocks, share_missing):
+        beta = float(resolved(self.beta, _defaults.beta, _blocks.share_out_total(blocks)))
+        n_training_draws = resolved(
             self.n_training_draws,
             _defaults.n_training_draws,
-            self._beta(blocks),
+            beta,
             self._batch_size(n_samples, blocks),
             self.n_features_in_,
             _blocks.are_discrete(blocks),
             share_missing,
         )
-        return int(n_draws)
-
-    def _model_parameters(self, n_samples, blocks, share_missing):
         return {
-            "beta": self._beta(blocks),
+            "beta": beta,
             "n_draws": int(self.n_draws),
-            "n_training_draws": self._n_training_draws(n_samples, blocks, share_missing),
+            "n_training_draws": int(n_training_draws),
         }
 
     def _brief(self, config):
         return config | {"n_draws": A_FEW_DRAWS}
 
-    def _likelihood_of_numbers(self, n_columns, beside_levels=False):
+    def _likelihood_of_numbers(self, x, n_columns, beside_levels=False):
         if beside_levels:
-            return lambda x: "ordinal"
+            return "ordinal"
+        if n_columns > A_FEW_COLUMNS and _blocks.is_censored(x):
+            return "censored_logistic"
+        # Where one of many values is frequent, a scale by row would shrink until it is a
+        # spike of the density; where they are few, their distances say how far it may.
+        by_row = _blocks.is_coarse(x) or (n_columns <= A_FEW_COLUMNS and _blocks.is_smooth(x))
+        return "heteroscedastic_student_t" if by_row else "student_t"
 
-        def of_values(x):
-            if n_columns > A_FEW_COLUMNS and _blocks.is_censored(x):
-                return "censored_logistic"
-            # Where one of many values is frequent, a scale by row would shrink until it is a
-            # spike of the density; where they are few, their distances say how far it may.
-            by_row = _blocks.is_coarse(x) or (n_columns <= A_FEW_COLUMNS and _blocks.is_smooth(x))
-            return "heteroscedastic_student_t" if by_row else "student_t"
-
-        return of_values
-
-    def _training_parameters(self, n_samples, blocks, share_missing):
-        n_draws = self._n_training_draws(n_samples, blocks, share_missing)
+    def _training_parameters(self, config):
+        n_draws = config["n_training_draws"]
         warmup = resolved(self.warmup_fraction, _defaults.warmup_fraction, n_draws)
         return {
             "warmup": float(warmup),

@@ -34,7 +34,7 @@ class Options(tuple):
     """One of a few values."""
 
     def allows_type(self, value):
-        value = value.item() if isinstance(value, np.bool_) else value
+        value = value.item() if isinstance(value, np.generic) else value
         return any(type(option) is type(value) for option in self)
 
     def allows(self, value):
