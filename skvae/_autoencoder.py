@@ -120,7 +120,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         Where to compute: a name of torch's ("cpu", "cuda", "mps", ...), or "auto", an accelerator
         if there is one and the work is worth it.
     random_state : int, RandomState instance or None, default=None
-        Seed of the initial weights, the shuffling and all noise. No global state is used.
+        Seed of the initial weights, the shuffling and all noise. With None, NumPy's global one
+        is drawn from; else no global state is used.
     verbose : int, default=0
         If positive, a line an epoch is printed, at most one a second.
     warm_start : bool, default=False
@@ -287,7 +288,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         "censored_logistic") have further noise of 0.2 in working units: else columns that are
         restored nearly exactly would decide alone. Where these are d columns, more than 32
         and than twice the k components, the second counts sqrt(d / max(k, 16) - 1) times, so that
-        many errors do not drown it. This is no density of the rows; for one, use :class:`VAETransformer`.
+        many errors do not drown it. This is no density of the rows; for one, use
+        :class:`VAETransformer`.
 
         Parameters
         ----------

@@ -1,6 +1,7 @@
 """What both estimators share: the scikit-learn side of every public method."""
 
 import warnings
+from collections.abc import Mapping
 from contextlib import contextmanager
 from functools import partial
 from numbers import Integral, Real
@@ -42,13 +43,14 @@ AUTO = Options(("auto",))
 
 # Likelihoods of a table whose columns are all alike, and those of one column.
 ALONE = tuple(name for name, cls in LIKELIHOODS.items() if not cls.needs_levels)
-BY_COLUMN = (Options(LIKELIHOODS), Subclass((Likelihood,)))
+OF_USERS = Subclass(Likelihood, but=(Likelihood, LIKELIHOODS["categorical"]))
+BY_COLUMN = (Options(LIKELIHOODS), OF_USERS)
 
 RULES = {
     "n_components": (Interval(Integral, 1, np.inf), AUTO),
     "hidden_layer_sizes": (Widths(), AUTO),
     "activation": (Options(ACTIVATIONS), AUTO),
-    "likelihood": (Options(("auto", *ALONE)), Subclass((Likelihood,)), Choices(BY_COLUMN)),
+    "likelihood": (Options(("auto", *ALONE)), OF_USERS, Choices(BY_COLUMN)),
     "scaling": (Options(("auto", "standard", "common", "quantile", None)),),
     "learning_rate": (Interval(Real, 0, np.inf, "()"),),
     "weight_decay": (Interval(Real, 0, np.inf),),
@@ -200,6 +202,8 @@ class BaseAutoencoder(
                 f"likelihood for all of its columns. Got {self.likelihood!r}."
             )
         if previous is not None:
+            if self._schema is None and isinstance(chosen, dict):
+                raise cannot_continue("likelihood")
             changed = self._schema.of_other_kinds(X, chosen) if self._schema else []
             if changed:
                 raise cannot_continue(f"the likelihood of {changed}")
@@ -229,6 +233,10 @@ class BaseAutoencoder(
         options |= {"dtype": [np.float64, np.float32], "order": "C"}
         options |= {"ensure_all_finite": "allow-nan", "accept_sparse": "csr"}
         X = _engine.as_array(X)
+        if getattr(getattr(X, "dtype", None), "kind", None) in ("m", "M"):
+            raise TypeError(
+                f"X has the dtype {X.dtype}: turn dates into numbers, say days since one of them."
+            )
         if self._schema is not None and issparse(X):
             self._schema.check_all_numbers()
         if self._schema is not None and not issparse(X):
@@ -395,7 +403,7 @@ class BaseAutoencoder(
         check_is_fitted(self)
         check_count("n_samples", n_samples)
         codes, rows = _engine.spawn_seeds(self._seed_of_draws(random_state), 2)
-        if conditions:
+        if conditions is not None and not (isinstance(conditions, Mapping) and not conditions):
             return self._draw_given(conditions, int(n_samples), codes, rows)
         module = _engine.in_dtype(np.float64, self.module_, self._twin)
         Z = self._draw_codes(int(n_samples), codes)

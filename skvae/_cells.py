@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from decimal import Decimal
 from numbers import Integral, Real
 
 import numpy as np
@@ -150,7 +151,7 @@ class CellsMixin:
 def _as_float(column, value):
     """Return the value of a condition as a float; raise if it is none, or would be another."""
     try:
-        cell = float(value) if isinstance(value, Real) else math.nan
+        cell = float(value) if isinstance(value, (Real, Decimal)) else math.nan
     except OverflowError:
         cell = math.inf
     if isinstance(value, Integral) and cell != value:

@@ -284,11 +284,12 @@ def run(
     where = with_float64(resolve_device(device, work))
     if where.type != "cpu":
         module = copy.deepcopy(module).to(where)
-    parts = []
+    # Some rows take as long to be mapped as one, where columns are many.
+    parts, n_mapped = [], size * max(1, A_FEW_ROWS // size)
     with inferring(where):
-        for start in range(0, max(1, len(X)), size):
-            x = torch.from_numpy(forward(X[start : start + size])).to(where)
-            parts.append(getattr(module, verb)(x, *args).cpu())
+        for start in range(0, max(1, len(X)), n_mapped):
+            x = torch.from_numpy(forward(X[start : start + n_mapped])).to(where)
+            parts += [getattr(module, verb)(some, *args).cpu() for some in x.split(size)]
         return (parts[0].contiguous() if len(parts) == 1 else torch.cat(parts)).numpy()
 
 

@@ -169,7 +169,7 @@ class FittingMixin:
             "shares": _blocks.have_shares(X, blocks),
             "n_components": n_components,
             "hidden_layer_sizes": tuple(int(width) for width in hidden),
-            "activation": resolved(self.activation, self._sizes.activation, are_discrete),
+            "activation": str(resolved(self.activation, self._sizes.activation, are_discrete)),
             **self._model_parameters(n_train, blocks, share_missing),
         }
 
@@ -212,7 +212,9 @@ class FittingMixin:
             )
         changed = [name for name in SHAPE if start.config.get(name) != config.get(name)]
         if changed:
-            raise cannot_continue(", ".join(changed))
+            raise cannot_continue(
+                ", ".join(changed).replace("blocks", "the likelihood of columns")
+            )
 
     def _n_components(self):
         return int(resolved(self.n_components, self._sizes.n_components, self.n_features_in_))

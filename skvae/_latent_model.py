@@ -97,7 +97,9 @@ class LatentModel(nn.Module):
         self.is_wide = columns.n_cells > columns.n_columns
         self.register_buffer("shared", torch.ones(columns.n_shared, columns.n_cells))
         columns.read_off(torch.full((2, columns.n_cells), torch.nan), self.shared)
-        self.register_buffer("least_variance", torch.full((columns.n_cells,), ANY))
+        self.register_buffer(
+            "least_variance", torch.full((columns.n_cells,), ANY, dtype=torch.float32)
+        )
         for cells in columns.with_variance:
             self.least_variance[cells] = 0
         for name in ("column_of", "first_cell"):

@@ -1,5 +1,7 @@
 """Centre and scale of columns of numbers, learned from rows."""
 
+import warnings
+
 import numpy as np
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import gen_batches
@@ -15,6 +17,7 @@ CACHED_BYTES = 2**18
 ROUNDING = 4
 # Rows that tell what the values of columns are like.
 A_FEW_ROWS = 1000
+FLOAT32 = np.finfo(np.float32)
 
 
 def some_rows(X, sample_weight, random_state):
@@ -44,7 +47,10 @@ def learn_scaling(X, continuous, scaling, sample_weight, random_state):
         variances = scaler.var_[continuous & (scaler.var_ > 0)]
         scale = np.sqrt(variances.mean()) if len(variances) else 1.0
         return scaler.mean_, np.full(X.shape[1], scale)
-    return scaler.mean_, _scale_beside_spike(X, scaler.scale_, sample_weight, random_state)
+    scale = _scale_beside_spike(X, scaler.scale_, sample_weight, random_state)
+    varies = scaler.var_ > 0.5 * scale**2  # that of a constant is one
+    _warn_of_far_values(X, _a_few(X, random_state), np.where(varies, scale, 0))
+    return scaler.mean_, scale
 
 
 def have_common_units(X):
@@ -77,12 +83,27 @@ def _fitted_scaler(X, sample_weight):
     lost = ~np.isfinite(scaler.var_)  # (its scale would be one, as that of a constant)
     if lost.any():
         column = np.flatnonzero(lost)[0]
-        column = X.columns[column] if isinstance(X, SomeColumns) else column
         raise ValueError(
-            f"Column {column} of X has values too large for its variance to be a finite float64; "
-            "rescale it."
+            f"Column {_name(X, column)} of X has values too large for its variance to be a finite "
+            "float64; rescale it."
         )
     return scaler
+
+
+def _warn_of_far_values(X, some, scale):
+    """Warn if beside a few values of a column most others are one number in float32."""
+    few = np.sort(some[:32], axis=0)  # (missing values come last)
+    spread = few[3 * len(few) // 4] - few[len(few) // 4]
+    for column in np.flatnonzero((spread > 0) & (spread < ROUNDING * FLOAT32.eps * scale)):
+        warnings.warn(
+            f"Column {_name(X, column)} of X has values so far out that most others are one "
+            "number beside them. Is there a code for missing values, or a row in other units?",
+            stacklevel=2,
+        )
+
+
+def _name(X, column):
+    return X.columns[column] if isinstance(X, SomeColumns) else column
 
 
 def _scale_beside_spike(X, scale, sample_weight, random_state):

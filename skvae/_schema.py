@@ -2,6 +2,7 @@
 
 import math
 import re
+import warnings
 from collections.abc import Iterable
 from decimal import Decimal
 from functools import partial
@@ -14,6 +15,8 @@ import numpy as np
 FLOATS = (nw.Float32, nw.Float64)
 # The least and the greatest float32.
 FINITE = np.finfo(np.float32).min, np.finfo(np.float32).max
+# So many labels are not suspected of being a name for each row.
+FEW_LEVELS = 20
 # The types of numbers among objects.
 NUMBERS = (Real, Decimal, np.bool_)
 
@@ -150,9 +153,12 @@ class Schema:
             if self.columns[j].integer and isinstance(value, Real) and value % 1:
                 raise ValueError(f"Column {name!r} has whole numbers only. Got {value!r}.")
             return j, value
-        if value not in list(levels):
-            raise ValueError(f"Column {name!r} has no level {value!r}; it has {list(levels)}.")
-        return j, float(list(levels).index(value))
+        try:
+            return j, float(levels.index(value))
+        except (TypeError, ValueError):  # pandas' NA is neither equal to a level nor not
+            raise ValueError(
+                f"Column {name!r} has no level {value!r}; it has {list(levels)}."
+            ) from None
 
     @property
     def names(self):
@@ -200,7 +206,7 @@ class Column:
 
         It has the dtype of fit, or its own where that one cannot hold what is known.
         """
-        if known.all():
+        if known.all() or np.isnan(self.minimum):  # of an empty column nothing was learned
             return series
         cells = np.asarray(cells, dtype=np.float64)
         made = np.where(known, 0, self._made(cells, known))
@@ -227,7 +233,7 @@ class Column:
 
     def decode(self, cells, known):
         """Return the series with these cells, in the dtype of the column."""
-        cells = np.full(len(cells), np.nan) if np.isnan(self.minimum) else cells
+        cells = np.where(known, cells, np.nan) if np.isnan(self.minimum) else cells
         missing, examples = np.isnan(cells), nw.from_native(self.examples, series_only=True)
         if missing.any() and not examples[:1].is_null().any() and not _is_float(examples):
             raise ValueError(
@@ -249,9 +255,7 @@ def _kinds_by_name(overrides, X, names):
         return dict.fromkeys(names, overrides)
     kinds = {}
     for key, kind in overrides.items():
-        chosen = _chosen(key, X)
-        are_many = isinstance(chosen, Iterable) and not isinstance(chosen, str)
-        chosen = list(chosen) if are_many else [chosen]
+        chosen = _chosen(key, X, names)
         unknown = [name for name in chosen if name not in names]
         if unknown:
             raise ValueError(f"likelihood names columns {unknown}, of which X has only {names}.")
@@ -259,13 +263,14 @@ def _kinds_by_name(overrides, X, names):
     return kinds
 
 
-def _chosen(key, X):
-    """Return the name or names that a key of a dict stands for."""
-    if callable(key):
-        return key(X)
-    if isinstance(key, (str, tuple)) or not hasattr(key, "meta"):
-        return key
-    return X.select(key).columns  # a selector of polars'
+def _chosen(key, X, names):
+    """Return the names that a key of a dict stands for; a tuple may itself be a name."""
+    if hasattr(key, "meta"):
+        return X.select(key).columns  # a selector of polars'
+    chosen = key(X) if callable(key) else key
+    if isinstance(chosen, str) or (isinstance(chosen, tuple) and chosen in names):
+        return [chosen]
+    return list(chosen) if isinstance(chosen, Iterable) else [chosen]
 
 
 def _common_dtype(columns, series):
@@ -290,7 +295,8 @@ def _is_numeric(series):
         return True
     if series.dtype in (nw.Categorical, nw.Enum):
         return False
-    if series.dtype in (nw.String, nw.Object, nw.Unknown):
+    is_opaque = series.dtype == nw.Object and series.implementation.is_polars()
+    if series.dtype in (nw.String, nw.Object, nw.Unknown) and not is_opaque:
         types = set(map(type, series.drop_nulls().to_list()))
         if _all_are(types, str) or _all_are(types, (bool, np.bool_)):
             return False
@@ -301,7 +307,7 @@ def _is_numeric(series):
         held = f"the dtype {series.dtype}"
     raise TypeError(
         f"Column {series.name!r} of X has {held}, which is neither numbers nor categories: "
-        "encode it as a number first, or drop it."
+        "encode it as a number first (of a date, say the days since another), or drop it."
     )
 
 
@@ -344,7 +350,8 @@ def _levels_of_numbers(series, kind, likelihood_of):
     if kind not in ("categorical", "bernoulli"):
         return kind, None
     levels = np.unique(numbers[np.isfinite(numbers)])
-    if kind == "bernoulli" and (series.dtype == nw.Boolean or len(levels) != 2):
+    # Of 0 and 1 another number is no unknown level, but an error, as it is in an array.
+    if kind == "bernoulli" and (len(levels) != 2 or (levels == [0, 1]).all()):
         return kind, None
     return kind, tuple(levels.tolist()) or (None,)
 
@@ -364,6 +371,14 @@ def _levels_of_labels(series, kind):
             f"likelihood={kind!r} does not fit column {series.name!r} of X, which has "
             f"{len(levels)} levels that are no numbers; use 'categorical'."
         )
+    n_known = len(series) - series.null_count()
+    if len(levels) > max(FEW_LEVELS, n_known / 2):
+        warnings.warn(
+            f"Column {series.name!r} of X has {len(levels)} levels in {n_known} rows. Levels that "
+            "hardly repeat, as names and keys do, tell nothing of other rows, and outweigh the "
+            "other columns: drop it, or turn it into numbers.",
+            stacklevel=2,
+        )
     # An empty column has one level, the missing value, so that no likelihood is without any.
     return kind, tuple(levels) or (None,)
 
@@ -372,7 +387,12 @@ def _in_order(series, observed):
     """Return the levels in the order of the dtype, or sorted if it has none."""
     # The order of polars' Categorical is that in which the process has met the strings.
     ordered = series.implementation.is_pandas_like() or series.dtype == nw.Enum
-    if series.dtype in (nw.Categorical, nw.Enum) and ordered:
+    # (pandas has no categories of arrow's dictionaries.)
+    if (
+        series.dtype in (nw.Categorical, nw.Enum)
+        and ordered
+        and hasattr(series.to_native(), "cat")
+    ):
         return [level for level in series.cat.get_categories().to_list() if level in observed]
     return sorted(observed)
 
@@ -393,6 +413,12 @@ def _indices_of_labels(values, levels, name):
     if are_numbers and index and are_strings and not np.isnan(_numbers(values, name)).all():
         raise ValueError(
             f"Column {name!r} of X had labels in fit, now it has numbers; turn them into strings."
+        )
+    found = values.drop_nulls().to_list()
+    if index and found and not {*map(type, found)} & {*map(type, index)}:
+        raise ValueError(
+            f"Column {name!r} of X had labels as {next(iter(index))!r} in fit, now it has labels "
+            f"as {found[0]!r}; turn them into what they were."
         )
     return cells
 

@@ -144,7 +144,8 @@ class VAETransformer(BaseAutoencoder):
         Where to compute: a name of torch's ("cpu", "cuda", "mps", ...), or "auto", an accelerator
         if there is one and the work is worth it.
     random_state : int, RandomState instance or None, default=None
-        Seed of the initial weights, the shuffling and all noise. No global state is used.
+        Seed of the initial weights, the shuffling and all noise. With None, NumPy's global one
+        is drawn from; else no global state is used.
     verbose : int, default=0
         If positive, a line an epoch is printed, at most one a second.
     warm_start : bool, default=False

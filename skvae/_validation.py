@@ -81,17 +81,20 @@ class Widths:
         return "a tuple of ints in the range [1, inf)"
 
 
-class Subclass(tuple):
-    """A class derived from one of these."""
+class Subclass(NamedTuple):
+    """A class derived from this one, but for some."""
+
+    base: type
+    but: tuple = ()
 
     def allows_type(self, value):
         return isinstance(value, type)
 
     def allows(self, value):
-        return self.allows_type(value) and issubclass(value, tuple(self))
+        return self.allows_type(value) and issubclass(value, self.base) and value not in self.but
 
     def __str__(self):
-        return "a subclass of " + " or ".join(cls.__name__ for cls in self)
+        return f"a subclass of {self.base.__name__}"
 
 
 class Choices(NamedTuple):

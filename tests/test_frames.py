@@ -3,6 +3,7 @@
 import itertools
 import pickle
 import warnings
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -711,3 +712,102 @@ def test_columns_of_numbers_beside_labels_are_named_by_their_place_in_x(Estimato
         pytest.raises(ValueError, match="Column 1 of X has values too large for its variance"),
     ):
         quick(Estimator, likelihood={"a": "gaussian"}).fit(X)
+
+
+# ------------------------------------------------------------------- what comes back otherwise
+
+
+def test_known_cells_of_columns_that_were_empty_stay(Estimator):
+    frame = pd.DataFrame({"x": make_rows(100, 1)[:, 0], "late": np.nan, "word": None})
+    model = quick(Estimator).fit(frame)
+    new = pd.DataFrame({"x": [0.0, 1.0], "late": [3.0, np.nan], "word": ["q", None]})
+    pd.testing.assert_frame_equal(model.impute(new), new)
+    assert model.sample(2, conditions={"late": 3.0})["late"].tolist() == [3.0, 3.0]
+
+
+def test_another_number_in_a_column_of_zeros_and_ones_is_an_error(Estimator):
+    frame = pd.DataFrame({"x": make_rows(100, 1)[:, 0], "n_claims": [0, 1] * 50})
+    model = quick(Estimator).fit(frame)
+    with pytest.raises(ValueError, match=r"needs values in \[0, 1\], got 37 in column 'n_claims'"):
+        model.score_samples(frame.assign(n_claims=37))
+    made = model.impute(frame.assign(n_claims=[0, np.nan] * 50))["n_claims"]
+    assert set(made) <= {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (pd.Categorical([1, 2, 3, 4]), ["1", "2", "3", "4"]),
+        (np.array([True, False, False, True], dtype=object), ["True", "False", "False", "True"]),
+    ],
+)
+def test_labels_of_another_type_are_an_error(Estimator, before, after):
+    frame = pd.DataFrame({"x": [0.0, 1.0, 2.0, 3.0], "zone": before})
+    model = quick(Estimator).fit(frame)
+    with pytest.raises(
+        ValueError, match=r"Column 'zone' of X had labels as .* in fit, now it has"
+    ):
+        model.score_samples(frame.assign(zone=after))
+
+
+def test_a_name_for_each_row_is_warned_of(Estimator):
+    frame = pd.DataFrame({"x": make_rows(50, 1)[:, 0], "id": [f"user {i}" for i in range(50)]})
+    with pytest.warns(UserWarning, match="Column 'id' of X has 50 levels in 50 rows"):
+        quick(Estimator).fit(frame)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        lambda X: X.columns[:2],
+        lambda X: set(X.columns[:2]),
+        lambda X: (name for name in X.columns[:2]),
+        lambda X: X.columns[:2].to_numpy(),
+        ("x", "y"),
+    ],
+)
+def test_a_key_may_stand_for_any_collection_of_names(key):
+    frame = pd.DataFrame(make_rows(50, 3), columns=list("xyz"))
+    model = quick(VAETransformer, likelihood={key: "gaussian"}).fit(frame)
+    assert model._schema.kinds[:2] == ["gaussian", "gaussian"] != model._schema.kinds[1:]
+
+
+def test_a_tuple_may_itself_be_a_name():
+    columns = pd.MultiIndex.from_product([["a"], ["x", "y"]])
+    frame = pd.DataFrame(make_rows(50, 2), columns=columns)
+    model = quick(VAETransformer, likelihood={("a", "x"): "gaussian"}).fit(frame)
+    assert model._schema.kinds[0] == "gaussian" != model._schema.kinds[1]
+
+
+def test_dictionaries_of_arrow_are_labels(Estimator):
+    pa = pytest.importorskip("pyarrow")
+    dtype = pd.ArrowDtype(pa.dictionary(pa.int32(), pa.string()))
+    labels = pd.Series(["a", "b", "c"] * 20, dtype="string").astype(dtype)
+    frame = pd.DataFrame({"x": make_rows(60, 1)[:, 0], "k": labels})
+    drawn = quick(Estimator).fit(frame).sample(5)
+    assert drawn["k"].dtype == dtype
+    assert set(drawn["k"]) <= set("abc")
+
+
+def test_conditions_are_of_the_types_that_columns_have():
+    frame = pd.DataFrame({"x": make_rows(60, 1)[:, 0], "k": ["a", "b", "c"] * 20})
+    model = quick(VAETransformer).fit(frame)
+    assert model.sample(2, conditions={"x": Decimal("0.5")})["x"].tolist() == [0.5, 0.5]
+    assert len(model.sample(2, conditions={})) == 2
+    with pytest.raises(ValueError, match="no level <NA>"):
+        model.sample(2, conditions={"k": pd.NA})
+    with pytest.raises(TypeError, match="conditions must be a dict"):
+        model.sample(2, conditions=frame.iloc[0])
+
+
+def test_objects_of_polars_are_refused(Estimator):
+    frame = pl.DataFrame({"x": [1.0, 2.0, 3.0], "o": pl.Series([1, 2, 3], dtype=pl.Object)})
+    with pytest.raises(TypeError, match="Column 'o' of X has the dtype Object"):
+        quick(Estimator).fit(frame)
+
+
+def test_a_frame_with_a_dict_does_not_continue_a_fit_on_an_array(Estimator):
+    X = make_rows(50, 2)
+    model = quick(Estimator, warm_start=True).fit(X).set_params(likelihood={"a": "gaussian"})
+    with pytest.raises(ValueError, match=r"warm_start=True needs .* likelihood changed"):
+        model.fit(pd.DataFrame(X, columns=["a", "b"]))

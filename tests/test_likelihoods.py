@@ -805,7 +805,7 @@ def test_what_columns_are_is_found_once(rng):
     X = rng.normal(size=(100, 3))
     model = quick(VAETransformer, warm_start=True).fit(X)
     model.fit(X.round())
-    with pytest.raises(ValueError, match="blocks changed"):
+    with pytest.raises(ValueError, match="the likelihood of columns changed"):
         model.set_params(likelihood="gaussian").fit(X)
 
 

@@ -108,8 +108,8 @@ def test_what_is_wide_in_working_units_is_read_in_blocks(Estimator, monkeypatch)
             super().__init__(*args)
 
     monkeypatch.setattr(_engine, "BlockRows", Blocks)
-    monkeypatch.setattr(_engine, "IN_MEMORY_BYTES", 100_000)
-    frame = pd.DataFrame({"key": [f"k{i}" for i in range(300)], "x": make_rows(300, 1)[:, 0]})
+    monkeypatch.setattr(_engine, "IN_MEMORY_BYTES", 50_000)
+    frame = pd.DataFrame({"key": [f"k{i // 2}" for i in range(300)], "x": make_rows(300, 1)[:, 0]})
     quick(Estimator, max_iter=1).fit(frame)
     assert len(made) == 1
 

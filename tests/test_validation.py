@@ -4,10 +4,11 @@ import re
 
 import numpy as np
 import pytest
-from helpers import quick
+import torch
+from helpers import make_rows, quick
 from sklearn.exceptions import NotFittedError
 
-from skvae import AutoencoderTransformer, VAETransformer
+from skvae import AutoencoderTransformer, VAETransformer, likelihoods
 from skvae._validation import check_sample_weight
 
 WRONG = {
@@ -162,3 +163,46 @@ def test_codes_of_another_width_are_refused(Estimator, X):
 def test_a_number_as_weight_counts_for_all():
     np.testing.assert_array_equal(check_sample_weight(2, 3), [2.0, 2.0, 2.0])
     assert check_sample_weight(None, 3) is None
+
+
+@pytest.mark.parametrize("chosen", [likelihoods.Likelihood, likelihoods.Categorical])
+def test_a_likelihood_that_cannot_hold_for_a_whole_table_is_refused(Estimator, chosen):
+    with pytest.raises(ValueError, match="The 'likelihood' parameter"):
+        quick(Estimator, likelihood=chosen).fit(make_rows(20, 2))
+
+
+def test_strings_of_numpy_are_options(Estimator):
+    model = quick(Estimator, activation=np.str_("silu")).fit(make_rows(20, 2))
+    assert type(model.module_.config["activation"]) is str
+
+
+def test_dates_are_no_numbers(Estimator):
+    X = np.array([["2020-01-01", "NaT"], ["2020-01-02", "2020-01-03"]] * 5, dtype="M8[D]")
+    with pytest.raises(TypeError, match=r"X has the dtype datetime64\[D\]"):
+        quick(Estimator).fit(X)
+
+
+@pytest.mark.parametrize("far", [1e15, 1e30])
+def test_values_beside_which_all_others_are_one_are_warned_of(Estimator, far):
+    X = make_rows(100, 3)
+    X[7, 1] = far
+    with pytest.warns(UserWarning, match="Column 1 of X has values so far out"):
+        quick(Estimator, scaling="standard").fit(X)
+
+
+def test_the_callers_default_dtype_may_be_short(Estimator):
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float16)
+    try:
+        scores = quick(Estimator).fit(make_rows(50, 3)).score_samples(make_rows(5, 3))
+    finally:
+        torch.set_default_dtype(before)
+    expected = quick(Estimator).fit(make_rows(50, 3)).score_samples(make_rows(5, 3))
+    np.testing.assert_array_equal(scores, expected)
+
+
+def test_a_condition_names_a_column_by_its_number():
+    X = make_rows(50, 3)
+    drawn = quick(VAETransformer).fit(X).sample(20, conditions={True: 0.25})
+    assert (drawn[:, 1] == 0.25).all()
+    assert (drawn[:, [0, 2]] != 0.25).all()
