@@ -26,6 +26,8 @@ ANY = -1e30
 # Shares of the spread along the first axis of a PCA: what is less is not blown up to a code of
 # unit variance; what is left of a cell and less than this is rounding.
 LEAST_SPREAD, ROUNDING = 1e-3, 1e-6
+# Times that an encoder which was trained without gaps looks at those that it has filled.
+N_REFILLS = 10
 
 
 class Moment(NamedTuple):
@@ -159,13 +161,24 @@ class LatentModel(nn.Module):
             return Seen(x, None, self.columns.embed(x))
         missing = torch.isnan(x)
         cells, observed = x.masked_fill(missing, 0), (~missing).to(x.dtype)
-        seen = self._of_columns(observed)
+        if not self.masks:
+            shown = self._refilled(cells, missing)
+            return Seen(self.columns.with_gaps(cells, missing), observed, shown)
+        told = self._of_columns(observed)
         if hider is not None:
-            seen = hidden(seen, hider)
-        visible = seen.index_select(-1, self.column_of) if self.is_wide else seen
+            told = hidden(told, hider)
+        visible = told.index_select(-1, self.column_of) if self.is_wide else told
         shown = self.columns.embed(cells) * visible
         cells = self.columns.with_gaps(cells, missing)
-        return Seen(cells, observed, torch.cat([shown, seen], -1) if self.masks else shown)
+        return Seen(cells, observed, torch.cat([shown, told], -1))
+
+    def _refilled(self, cells: Tensor, missing: Tensor) -> Tensor:
+        """Return what an encoder sees that knows no gaps: in turn, what was made of them."""
+        shown = self.columns.embed(cells)
+        for _ in range(N_REFILLS):
+            filled = torch.where(missing, self.decode(self._code(shown)), cells)
+            shown = self.columns.embed(filled)
+        return shown
 
     def _training_view(self, x: Tensor, hider: Generator | None = None) -> Seen:
         # Without gaps in the training rows there is nothing to look for.
@@ -185,9 +198,13 @@ class LatentModel(nn.Module):
         """Return what the first cell of each column has."""
         return of_cells.index_select(-1, self.first_cell) if self.is_wide else of_cells
 
+    def _code(self, shown: Tensor) -> Tensor:
+        """Return the codes of rows that are shown to the encoder."""
+        raise NotImplementedError
+
     def encode(self, x: Tensor) -> Tensor:
         """Return the codes of rows."""
-        raise NotImplementedError
+        return self._code(self.see(x).input)
 
     def decode(self, z: Tensor) -> Tensor:
         """Return E[x | z]."""

@@ -38,8 +38,6 @@ FILLING_DRAWS, ENOUGH_DRAWS = 512, 24
 FILLING = ("impute", "images", "complete")
 # What is added to variances of codes: of their mean, and of the square of the centre.
 SHARE_OF_ALL, ROUNDING = 0.01, 1e-6
-# Times that an autoencoder which was trained without gaps looks at those that it has filled.
-N_REFILLS = 10
 # "auto" noise on a cell, as a share of what a PCA with as many components leaves of it. With it a
 # table is not learned by heart, and where nearly all can be restored it is hardly blurred.
 NOISE_SHARE = 0.4
@@ -126,8 +124,8 @@ class Autoencoder(LatentModel):
         self.noise_scale.copy_(scale)
         self.is_noisy = bool(scale.any())
 
-    def encode(self, x: Tensor) -> Tensor:
-        return self.encoder(self.see(x).input)
+    def _code(self, shown: Tensor) -> Tensor:
+        return self.encoder(shown)
 
     def restored(
         self, seen: Seen, weight: Tensor | None, generator: Generator
@@ -207,23 +205,15 @@ class Autoencoder(LatentModel):
         return self.log_prob(seen, self.decoder(z), shared).double()
 
     def impute(self, x: Tensor) -> Tensor:
-        return self.decode(self._code_of_gaps(x))
-
-    def _code_of_gaps(self, x: Tensor) -> Tensor:
-        """Return codes; an encoder that knows no gaps gets, in turn, what it made of them."""
-        z, missing = self.encode(x), torch.isnan(x)
-        if not self.masks and missing.any():
-            for _ in range(N_REFILLS):
-                z = self.encode(torch.where(missing, self.decode(z), x))
-        return z
+        return self.decode(self.encode(x))
 
     def images(self, x: Tensor, n_draws: int, seed: int) -> Tensor:
-        out = self.decoder(self._code_of_gaps(x))
+        out = self.decoder(self.encode(x))
         mean = self.columns.mean(out, self.shared)
         return self._with_draws(mean, out[:, None].expand(-1, n_draws, -1), seed)
 
     def complete(self, x: Tensor, n_draws: int, generator: Generator) -> Tensor:
-        out = self.decoder(self._code_of_gaps(x))[:, None].expand(-1, n_draws, -1)
+        out = self.decoder(self.encode(x))[:, None].expand(-1, n_draws, -1)
         return self.columns.sample(out, self.shared, generator)
 
 
@@ -280,8 +270,8 @@ class VAE(LatentModel):
         """Return loc and log_scale of q(z | x)."""
         return split_posterior(self.encoder(seen.input))
 
-    def encode(self, x: Tensor) -> Tensor:
-        return self.encoder(self.see(x).input).chunk(2, -1)[0]
+    def _code(self, shown: Tensor) -> Tensor:
+        return self.encoder(shown).chunk(2, -1)[0]
 
     def kl(self, x: Tensor) -> Tensor:
         """Return KL(q(z | x) || N(0, I)) by component in nats, (n_samples, n_components)."""

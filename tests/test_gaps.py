@@ -704,3 +704,37 @@ def test_a_total_of_which_little_is_known_does_not_explode():
     totals = model.inverse_transform(model.transform(X[1::2])).sum(axis=1)
     np.testing.assert_allclose(totals, 50, rtol=0.35)
     np.testing.assert_allclose(model.sample(100).sum(axis=1), 50, rtol=0.35)
+
+
+# ------------------------------------------------------- gaps that training has not seen any of
+
+
+def test_gaps_that_are_new_are_scored_and_filled_as_well_as_can_be(rng):
+    n_features, n_factors = 12, 3
+    loadings = rng.normal(size=(n_factors, n_features))
+    covariance = loadings.T @ loadings + 0.3 * np.eye(n_features)
+    X = rng.multivariate_normal(np.zeros(n_features), covariance, size=1500)
+    vae = VAETransformer(3, hidden_layer_sizes=(), likelihood="gaussian", random_state=0)
+    vae.set_params(max_iter=60, learning_rate=1e-2).fit(X[:1200])
+    holed = np.where(rng.random((300, n_features)) < 0.3, np.nan, X[1200:])
+    scores, filled = np.empty(300), holed.copy()
+    for i, row in enumerate(holed):
+        known, missing = np.flatnonzero(~np.isnan(row)), np.flatnonzero(np.isnan(row))
+        within = covariance[np.ix_(known, known)]
+        scores[i] = multivariate_normal(np.zeros(len(known)), within).logpdf(row[known])
+        slopes = np.linalg.solve(within, covariance[np.ix_(known, missing)])
+        filled[i, missing] = row[known] @ slopes
+    gaps = np.isnan(holed)
+    least = np.sqrt(np.mean((filled - X[1200:])[gaps] ** 2))
+    found = np.sqrt(np.mean((vae.impute(holed) - X[1200:])[gaps] ** 2))
+    assert found < 1.03 * least
+    assert np.abs(vae.score_samples(holed) - scores).mean() < 0.3
+
+
+def test_a_code_hardly_changes_with_a_cell_that_others_tell(Estimator, rng):
+    X = rng.normal(size=(500, 1)) + 0.1 * rng.normal(size=(500, 4))
+    model = Estimator(1, max_iter=60, random_state=0).fit(X[:400])
+    codes = model.transform(X[400:])
+    holed = X[400:].copy()
+    holed[:, 0] = np.nan
+    assert np.std(model.transform(holed) - codes) < 0.08 * codes.std()
