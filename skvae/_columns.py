@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from .likelihoods import LIKELIHOODS, Likelihood
+from .likelihoods import LIKELIHOODS, Categorical, Likelihood
 
 # A likelihood's name or class, and its columns: how many, or the number of levels of each.
 BlockSpec = tuple[str | type[Likelihood], int | tuple[int, ...]]
@@ -167,6 +167,15 @@ class Columns:
         for cells in seeing:
             x[..., cells].masked_fill_(missing[..., cells], torch.nan)
         return x
+
+    def of_new_levels(self, x: Tensor, known: Tensor) -> Tensor:
+        """Return where rows of x have a level that no row of `known` has; boolean, shape of x."""
+        is_new = torch.zeros_like(x, dtype=torch.bool)
+        for likelihood, cells, _ in self.blocks:
+            if isinstance(likelihood, Categorical):
+                unseen = (x[:, cells] > 0) & ~(known[:, cells] > 0).any(0)
+                is_new[:, cells] = likelihood.in_column(unseen.to(x.dtype)) > 0
+        return is_new
 
     def redraw(self, x: Tensor, generator: Generator) -> Tensor:
         """Return draws of what the cells of rows stand for, shape of x."""

@@ -190,9 +190,10 @@ class Multinomial(Likelihood):
         return self._total(total) * torch.softmax(logits, -1)
 
     def sample(self, logits: Tensor, total: Tensor, generator: Generator) -> Tensor:
-        """Draw counts whose sum is the rounded total."""
-        total = self._total(total).expand_as(logits)[..., :1].round()
-        return share_out(total, torch.softmax(logits, -1), generator)
+        """Draw counts whose sum is the total, rounded at random: up as often as it is near."""
+        total = self._total(total).expand_as(logits)[..., :1]
+        up = torch.empty_like(total).uniform_(generator=generator)
+        return share_out((total + up).floor(), torch.softmax(logits, -1), generator)
 
     def params_for_mean(self, mean: Tensor) -> tuple[Tensor, ...]:
         share = mean / mean.sum(-1, keepdim=True).clamp(min=TINY)
@@ -274,6 +275,10 @@ class Categorical(Likelihood):
         """Give every level what its column has; (..., C) to (..., S)."""
         return values.index_select(-1, self._column(values.device))
 
+    def in_column(self, values: Tensor) -> Tensor:
+        """Give every level the sum of its column, shape of values."""
+        return self._spread(self._sum(values))
+
     def _shifted(self, logits: Tensor) -> Tensor:
         """Return logits whose largest is zero in each column."""
         return logits - self._spread(self._largest(logits.detach()))
@@ -290,7 +295,7 @@ class Categorical(Likelihood):
     def mean(self, logits: Tensor) -> Tensor:
         """Return the probabilities, shape (..., S)."""
         odds = self._shifted(logits).exp()
-        return odds / self._spread(self._sum(odds))
+        return odds / self.in_column(odds)
 
     def sample(self, logits: Tensor, generator: Generator) -> Tensor:
         """Draw one-hot codes, shape (..., S)."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -111,6 +112,8 @@ def fit(
         row_bytes = max(X[0].nbytes, torch_dtype.itemsize * model.columns.n_cells)
         read = _reader(X, row_bytes, forward, sample_weight, torch_dtype, where)
         rows = _split(len(X), row_bytes, read, n_held_out, _generator(seeds[1]))
+        if isinstance(rows, RowsInMemory):
+            _forget_new_levels(model, rows.train.x, rows.held_out.x)
         on_cpu(lambda: _initialize(model, rows, start, _generator(seeds[0])))
     with shielded(where), limited_threads(work):
         model = model.to(where)
@@ -204,6 +207,15 @@ def _split(
         is_held_out[order[:n_held_out]] = True
         return BlockRows(read, is_held_out, row_bytes)
     return RowsInMemory(read(order[n_held_out:].sort()[0]), read(order[:n_held_out]))
+
+
+def _forget_new_levels(model: LatentModel, x: Tensor, held_out: Tensor) -> None:
+    """Let held-out cells be unknown whose levels no training row has.
+
+    What cannot be learned would else end training before the rest is.
+    """
+    unknown = math.nan if model.masks else 0.0
+    held_out.masked_fill_(model.columns.of_new_levels(held_out, x), unknown)
 
 
 def _mean(part: Part) -> Tensor:

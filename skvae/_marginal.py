@@ -126,7 +126,7 @@ def _step(values, eps):
     if largest == 0:
         return 1.0
     for step in STEPS:
-        if largest * eps > 1e-3 * step:
+        if largest * eps > 0.02 * step:
             return 0.0
         multiples = np.rint(values / step)
         error = np.abs(values / step - multiples).max()

@@ -811,3 +811,15 @@ def test_a_frame_with_a_dict_does_not_continue_a_fit_on_an_array(Estimator):
     model = quick(Estimator, warm_start=True).fit(X).set_params(likelihood={"a": "gaussian"})
     with pytest.raises(ValueError, match=r"warm_start=True needs .* likelihood changed"):
         model.fit(pd.DataFrame(X, columns=["a", "b"]))
+
+
+def test_levels_that_hardly_repeat_do_not_keep_the_rest_from_being_learned(rng):
+    z = rng.normal(size=400)
+    x, y = (z + 0.3 * rng.normal(size=400) for _ in range(2))
+    places = [f"place {i}" for i in rng.integers(0, 300, 400)]
+    frame = pd.DataFrame({"x": x, "y": y, "place": places})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of as many levels
+        model = VAETransformer(4, max_iter=150, random_state=0).fit(frame)
+    drawn = model.sample(5000, random_state=0)
+    assert np.corrcoef(drawn["x"], drawn["y"])[0, 1] > 0.6

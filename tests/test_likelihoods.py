@@ -350,7 +350,7 @@ def test_an_empty_row_is_certain():
 
 @pytest.mark.parametrize("n_features", [1, 2, 3, 5, 8, 13])
 def test_multinomial_draws_have_the_moments_of_scipy(n_features):
-    logits, total = logits_of(n_features), torch.full((n_features,), 9.4, dtype=torch.float64)
+    logits, total = logits_of(n_features), torch.full((n_features,), 9.0, dtype=torch.float64)
     generator = torch.Generator().manual_seed(0)
     x = Multinomial().sample(logits.expand(DRAWS, -1), total, generator).numpy()
     reference = scipy.stats.multinomial(9, softmax(logits.numpy()))
@@ -944,3 +944,21 @@ def test_what_a_users_likelihood_learns_may_be_negative(n_samples):
     restored = model.inverse_transform(model.transform(X)).mean(axis=0)
     assert learned[0] < -0.5
     np.testing.assert_allclose(restored, centers, atol=0.3)
+
+
+def test_cells_of_levels_that_others_do_not_have_are_told():
+    columns = Columns([("gaussian", 1), ("categorical", (2, 3))])
+    known = torch.tensor([[1.0, 1, 0, 1, 0, 0], [np.nan, np.nan, np.nan, 0, 1, 0]])
+    x = torch.tensor([[5.0, 1, 0, 0, 1, 0], [5.0, 0, 1, 0, 0, 1], [5.0, np.nan, np.nan, 0, 0, 1]])
+    expected = [[0, 0, 0, 0, 0, 0], [0, 1, 1, 1, 1, 1], [0, 0, 0, 1, 1, 1]]
+    assert columns.of_new_levels(x, known).tolist() == expected
+
+
+@pytest.mark.parametrize("mean_total", [0.4, 1.4, 7.4])
+def test_draws_of_shares_have_the_mean_of_the_total(mean_total):
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.tensor([0.0, 1.0, 2.0]).expand(20_000, 3)
+    total = torch.full((3,), mean_total)
+    drawn = Multinomial().sample(logits, total, generator)
+    expected = Multinomial().mean(logits, total)[0]
+    torch.testing.assert_close(drawn.mean(0), expected, rtol=0.03, atol=0.01)

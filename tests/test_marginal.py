@@ -274,3 +274,11 @@ def test_what_lies_near_a_spike_in_double_precision_is_not_the_spike(spike):
     _, width = Marginal.fit(x).forward(np.array([spike, spike * (1 - 1e-9)]))
     assert width[0] > 0.5
     assert width[1] == 0
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_grids_are_found_as_far_as_their_dtype_holds_them(rng, dtype):
+    prices = np.round(np.exp(rng.normal(4, 1, 800)), 2).astype(dtype)
+    counts = np.round(np.exp(rng.normal(8, 1, 800))).astype(dtype)
+    assert Marginal.fit(prices)[0][0] == 0.01
+    assert Marginal.fit(counts)[0][0] == 1
