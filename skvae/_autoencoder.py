@@ -7,8 +7,8 @@ import numpy as np
 
 from . import _defaults, _latent
 from ._arrays import at_random
+from ._autoencoder_model import Autoencoder
 from ._base import AUTO, RULES, BaseAutoencoder
-from ._models import Autoencoder
 from ._validation import Having, Interval, Options
 
 # Epochs up to which noise="auto" is none.
@@ -250,7 +250,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.verbose = verbose
         self.warm_start = warm_start
 
-    def _model_parameters(self, n_samples, blocks, share_missing):
+    def _model_parameters(self, X, blocks, n_train, share_missing):
         # Rows that are seen a few times are not learned by heart, and noise takes its time.
         are_few = not isinstance(self.max_iter, str) and self.max_iter <= FEW_EPOCHS
         noise = 0.0 if are_few and self.noise == "auto" else self.noise

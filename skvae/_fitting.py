@@ -54,7 +54,7 @@ class FittingMixin:
 
     # ------------------------------------------------------------------ what a subclass says
 
-    def _model_parameters(self, n_samples, blocks, share_missing):
+    def _model_parameters(self, X, blocks, n_train, share_missing):
         """Return the arguments of the model class that only this estimator has."""
         raise NotImplementedError
 
@@ -166,11 +166,10 @@ class FittingMixin:
         hidden = resolved(self.hidden_layer_sizes, self._sizes.hidden_layer_sizes, *of_table)
         return {
             "blocks": tuple(block.spec for block in blocks),
-            "shares": _blocks.have_shares(X, blocks),
             "n_components": n_components,
             "hidden_layer_sizes": tuple(int(width) for width in hidden),
             "activation": str(resolved(self.activation, self._sizes.activation, are_discrete)),
-            **self._model_parameters(n_train, blocks, share_missing),
+            **self._model_parameters(X, blocks, n_train, share_missing),
         }
 
     def _fit_table(self, job):

@@ -17,15 +17,11 @@ from torch import Generator, Tensor, nn
 
 from ._columns import BlockSpec, Columns
 from ._networks import MLP
-from ._principal import deviations, principal_axes
 from ._real import rounding
 
 TINY = 1e-30
 # The least of a number that may be any, as finite as what is written to a file must be.
 ANY = -1e30
-# Shares of the spread along the first axis of a PCA: what is less is not blown up to a code of
-# unit variance; what is left of a cell and less than this is rounding.
-LEAST_SPREAD, ROUNDING = 1e-3, 1e-6
 # Times that an encoder which was trained without gaps looks at those that it has filled.
 N_REFILLS = 10
 
@@ -73,9 +69,8 @@ class LatentModel(nn.Module):
     """What both models share: two networks, and the distribution of a row between them.
 
     `config` are the arguments that build it, plain values, kept so that a copy can be built.
-    Missing cells are NaN. With `masks` the encoder is told which they are; else it takes them for
-    the mean. `shares` tells whether cells of the training rows stand for draws (as grey levels do
-    for black and white).
+    Missing cells are NaN. With `masks` the encoder is told which they are; else it is shown what
+    was made of them.
     """
 
     encoder: MLP
@@ -86,14 +81,12 @@ class LatentModel(nn.Module):
     first_cell: Tensor
     gain = 1.0  # of the weights that training starts from
     n_training_draws = 1  # of each code
-    starts_linear = False  # whether training starts from a PCA; both networks have a linear skip
+    starts_linear = False  # whether training starts from a PCA
 
-    def __init__(
-        self, blocks: Sequence[BlockSpec], masks: bool = False, shares: bool = False, **config: Any
-    ):
+    def __init__(self, blocks: Sequence[BlockSpec], masks: bool = False, **config: Any):
         super().__init__()
-        self.config = {"blocks": tuple(blocks), "masks": masks, "shares": shares, **config}
-        self.masks, self.shares = masks, shares
+        self.config = {"blocks": tuple(blocks), "masks": masks, **config}
+        self.masks = masks
         self.columns = columns = Columns(blocks)
         self.n_inputs = columns.n_cells + (columns.n_columns if masks else 0)
         self.is_wide = columns.n_cells > columns.n_columns
@@ -127,26 +120,8 @@ class LatentModel(nn.Module):
     def start_from_rows(
         self, x: Tensor, weight: Tensor | None, mean: Tensor, generator: Generator
     ) -> None:
-        """Let the networks start as the PCA of (weighted) rows, with codes of unit variance.
-
-        Where held-out rows tell what is best, training can then only improve on PCA. Outputs that
-        are not means, as scales, start without a slope.
-        """
-        cells = self.see(x).input[:, : self.columns.n_cells]
-        center, centred = deviations(cells.double(), weight)
-        axes, spread = principal_axes(centred, self.config["n_components"], generator)
-        scale = torch.ones_like(spread)
-        if not self.encoder.shares_weights and spread[0] > 0:
-            scale = spread.clamp(min=LEAST_SPREAD * spread[0].item())
-        to_code = (axes / scale).t()
-        of_masks = (0, self.n_inputs - len(axes))
-        self.encoder.start_linear(nn.functional.pad(to_code, of_masks), -to_code @ center)
-        self.decoder.start_linear(self.columns.slopes(axes * scale), self.columns.start(mean))
-        residual = torch.linalg.vector_norm(centred.addmm_(centred @ axes, -axes.t()), dim=0)
-        self._note_residual(residual.masked_fill(residual < ROUNDING * spread[0], 0))
-
-    def _note_residual(self, residual: Tensor) -> None:
-        """Take notice of what PCA leaves of each cell, a standard deviation."""
+        """Let a model that starts linear do so, as the PCA of (weighted) rows with this mean."""
+        raise NotImplementedError
 
     def start_from(self, other: LatentModel) -> None:
         """Take over what was learned by a model of the same shape."""
@@ -231,7 +206,7 @@ class LatentModel(nn.Module):
         self.decoder.bind()
 
     def bound(self, x: Tensor, generator: Generator) -> Tensor:
-        """Estimate by one draw what training maximises, for each row, in nats."""
+        """Estimate what training maximises, for each row, in nats."""
         raise NotImplementedError
 
     def ascend(

@@ -8,7 +8,7 @@ import numpy as np
 from . import _blocks, _defaults, _engine
 from ._base import AUTO, RULES, BaseAutoencoder
 from ._defaults import resolved
-from ._models import VAE
+from ._vae_model import VAE
 from ._validation import Interval
 
 # Burda et al.: a component whose posterior mean varies less than this over the rows is not used.
@@ -277,13 +277,13 @@ class VAETransformer(BaseAutoencoder):
         self.verbose = verbose
         self.warm_start = warm_start
 
-    def _model_parameters(self, n_samples, blocks, share_missing):
+    def _model_parameters(self, X, blocks, n_train, share_missing):
         beta = float(resolved(self.beta, _defaults.beta, _blocks.share_out_total(blocks)))
         n_training_draws = resolved(
             self.n_training_draws,
             _defaults.n_training_draws,
             beta,
-            self._batch_size(n_samples, blocks),
+            self._batch_size(n_train, blocks),
             self.n_features_in_,
             _blocks.are_discrete(blocks),
             share_missing,
@@ -292,6 +292,7 @@ class VAETransformer(BaseAutoencoder):
             "beta": beta,
             "n_draws": int(self.n_draws),
             "n_training_draws": int(n_training_draws),
+            "redraws": _blocks.have_shares(X, blocks),
         }
 
     def _brief(self, config):

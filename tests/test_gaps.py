@@ -8,7 +8,7 @@ from scipy.stats import multivariate_normal
 
 from skvae import AutoencoderTransformer, VAETransformer
 from skvae._importance import effective, expected
-from skvae._models import ENOUGH_DRAWS
+from skvae._vae_model import ENOUGH_DRAWS
 
 pd = pytest.importorskip("pandas")
 pl = pytest.importorskip("polars")

@@ -32,8 +32,10 @@ SKLEARN_FILES = {
     "_version",
 }
 # The files of the torch side, from the top down: each may import those after it.
-TORCH_FILES = ["_engine", "_devices", "_training", "_step", "_optimizer", "_rows", "_models"]
+TORCH_FILES = ["_engine", "_devices", "_training", "_step", "_optimizer", "_rows"]
 TORCH_FILES += [
+    "_autoencoder_model",
+    "_vae_model",
     "_latent_model",
     "_bounds",
     "_importance",
@@ -46,8 +48,9 @@ TORCH_FILES += ["_ordinal", "_censored", "_real", "_discrete", "_likelihood", "_
 ALLOWED = {
     "__init__": {"_autoencoder", "_vae", "_version", "likelihoods"},
     "_autoencoder": SKLEARN_SIDE
-    | {"_arrays", "_base", "_defaults", "_latent", "_models", "_validation"},
-    "_vae": SKLEARN_SIDE | {"_base", "_blocks", "_defaults", "_engine", "_models", "_validation"},
+    | {"_arrays", "_autoencoder_model", "_base", "_defaults", "_latent", "_validation"},
+    "_vae": SKLEARN_SIDE
+    | {"_base", "_blocks", "_defaults", "_engine", "_vae_model", "_validation"},
     "_base": SKLEARN_SIDE
     | {
         "_blocks",
@@ -103,9 +106,10 @@ ALLOWED = {
     "_step": {"torch", "_latent_model", "_optimizer"},
     "_optimizer": {"torch"},
     "_rows": {"torch"},
-    "_models": {"torch", "_bounds", "_columns", "_importance", "_latent_model", "_networks"}
+    "_autoencoder_model": {"torch", "_bounds", "_columns", "_latent_model", "_networks"}
     | {"_principal"},
-    "_latent_model": {"torch", "_bounds", "_columns", "_networks", "_principal", "_real"},
+    "_vae_model": {"torch", "_bounds", "_columns", "_importance", "_latent_model", "_networks"},
+    "_latent_model": {"torch", "_columns", "_networks", "_real"},
     "_principal": {"torch"},
     "_bounds": {"torch", "_scalars"},
     "_scalars": {"torch"},

@@ -11,10 +11,11 @@ from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KernelDensity
 
 from skvae import AutoencoderTransformer, VAETransformer
+from skvae._autoencoder_model import Autoencoder
 from skvae._bounds import gaussian_kl, split_posterior
 from skvae._importance import quasi_normal
 from skvae._latent_model import Moment, rounding
-from skvae._models import VAE, Autoencoder
+from skvae._vae_model import VAE
 from skvae.likelihoods import Bernoulli
 
 SHAPE = {"n_components": 2, "hidden_layer_sizes": (6,), "activation": "tanh"}
@@ -260,8 +261,8 @@ def test_grey_levels_are_learned_as_draws_of_black_and_white():
     vae = vae.set_params(learning_rate=1e-2, random_state=0)
     of_draws = clone(vae).fit((np.random.default_rng(2).random(grey.shape) < grey).astype(float))
     assert vae.fit(grey).score(drawn) == pytest.approx(of_draws.score(drawn), abs=0.1)
-    assert vae.module_.shares
-    assert not of_draws.module_.shares
+    assert vae.module_.redraws
+    assert not of_draws.module_.redraws
 
 
 def test_gaps_among_grey_levels_stay_gaps():

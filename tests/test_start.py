@@ -12,8 +12,8 @@ from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
 from skvae import AutoencoderTransformer
+from skvae._autoencoder_model import Autoencoder
 from skvae._columns import Columns
-from skvae._models import Autoencoder
 from skvae._principal import principal_axes
 
 

@@ -1,0 +1,223 @@
+"""The autoencoder: what encoding, decoding, the loss and the score of a row are.
+
+For shapes and units see `_latent_model`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Generator, Tensor, nn
+
+from ._bounds import weighted
+from ._columns import BlockSpec
+from ._latent_model import TINY, LatentModel, Moment, Seen
+from ._networks import MLP
+from ._principal import deviations, principal_axes
+
+# Noise in working units with which an autoencoder's rows are scored: errors far below what a
+# column varies would else decide.
+BLUR = 0.2
+# Components of a code that wide tables drown, if it has no more.
+WIDE_CODE = 16
+# What is added to variances of codes, of their mean.
+SHARE_OF_ALL = 0.01
+# Shares of the spread along the first axis of a PCA: what is less is not blown up to a code of
+# unit variance; what is left of a cell, or varies of a code, and is less than this is rounding.
+LEAST_SPREAD, ROUNDING = 1e-3, 1e-6
+# "auto" noise on a cell, as a share of what a PCA with as many components leaves of it. With it a
+# table is not learned by heart, and where nearly all can be restored it is hardly blurred.
+NOISE_SHARE = 0.4
+
+
+class Autoencoder(LatentModel):
+    """z = f(x), and p(x | z) around g(z).
+
+    The loss is -log p(x | f(x)) with the shared vectors of the likelihood at one (for the
+    Gaussian: half the squared error); they are set after training.
+
+    With `masks`, more cells are hidden from the encoder in training than are missing, and the
+    loss asks for them. (A VAE does without: it learns p(x) from what is observed, and to ask a
+    posterior for more than it was shown would make its decoder too wide.)
+    """
+
+    # The variance of inner weights is 1 / n_in. A VAE keeps to smaller weights: with these it
+    # learns faster, but small tables by heart.
+    gain = 3**0.5
+    noise_scale: Tensor
+    code_center: Tensor
+    code_scale: Tensor
+
+    def __init__(
+        self,
+        *,
+        blocks: Sequence[BlockSpec],
+        n_components: int,
+        hidden_layer_sizes: Sequence[int],
+        activation: str,
+        noise: float | str,
+        tied: bool,
+        masks: bool = False,
+    ):
+        super().__init__(
+            blocks,
+            masks,
+            n_components=n_components,
+            hidden_layer_sizes=tuple(hidden_layer_sizes),
+            activation=activation,
+            noise=noise,
+            tied=tied,
+        )
+        n_outputs = self.columns.n_outputs
+        if tied and n_outputs != self.n_inputs:
+            raise ValueError(
+                "tied=True needs a decoder that gives what the encoder takes, one number for each "
+                f"column, but it gives {n_outputs} numbers for {self.n_inputs}: a likelihood has "
+                "more than one parameter, or cells are missing; use tied=False."
+            )
+        sizes = [*hidden_layer_sizes, n_components]
+        # Where hidden layers are tied, their gradients at a PCA are zero. In a mixed table, an odd
+        # level would move the code along the skip, and spoil numbers that are as usual.
+        skip = self.columns.are_means and not (tied and hidden_layer_sizes)
+        self.starts_linear = skip
+        self.encoder = MLP([self.n_inputs, *sizes], activation, None, skip)
+        sizes = [*sizes[::-1], n_outputs]
+        self.decoder = MLP(sizes, activation, self.encoder.weights if tied else None, skip)
+        self.encoder.shares_weights = tied
+        # The same of each cell, or "auto"; what follows the cells tells which are known.
+        self.register_buffer("noise_scale", torch.zeros(self.n_inputs))
+        self.register_buffer("code_center", torch.zeros(n_components))
+        self.register_buffer("code_scale", torch.eye(n_components))
+        self.noise, self.is_noisy = noise, False
+        if not isinstance(noise, str):
+            self.noise_scale[: self.columns.n_cells] = noise
+            self.is_noisy = noise > 0
+
+    def start_from(self, other: LatentModel) -> None:
+        super().start_from(other)
+        self.columns.forget(self.shared)  # training is by the plain error
+        if self.noise == "auto" and isinstance(other, Autoencoder):
+            self._set_noise(other.noise_scale)
+
+    def start_from_rows(
+        self, x: Tensor, weight: Tensor | None, mean: Tensor, generator: Generator
+    ) -> None:
+        """Let the networks start as the PCA of (weighted) rows, with codes of unit variance.
+
+        Where held-out rows tell what is best, training can then only improve on PCA. Outputs that
+        are not means, as scales, start without a slope.
+        """
+        cells = self.see(x).input[:, : self.columns.n_cells]
+        center, centred = deviations(cells.double(), weight)
+        axes, spread = principal_axes(centred, self.config["n_components"], generator)
+        scale = torch.ones_like(spread)
+        if not self.encoder.shares_weights and spread[0] > 0:
+            scale = spread.clamp(min=LEAST_SPREAD * spread[0].item())
+        to_code = (axes / scale).t()
+        of_masks = (0, self.n_inputs - len(axes))
+        self.encoder.start_linear(nn.functional.pad(to_code, of_masks), -to_code @ center)
+        self.decoder.start_linear(self.columns.slopes(axes * scale), self.columns.start(mean))
+        residual = torch.linalg.vector_norm(centred.addmm_(centred @ axes, -axes.t()), dim=0)
+        # Where rows have gaps, hiding more cells is noise enough. A linear model with noise would
+        # be no PCA, nor has it much to learn by heart.
+        if self.noise == "auto" and not self.masks and self.encoder.skip is not None:
+            residual = residual.masked_fill(residual < ROUNDING * spread[0], 0)
+            self._set_noise(NOISE_SHARE * residual)
+
+    def _set_noise(self, scale: Tensor) -> None:
+        self.noise_scale.copy_(scale)
+        self.is_noisy = bool(scale.any())
+
+    def _code(self, shown: Tensor) -> Tensor:
+        return self.encoder(shown)
+
+    def restored(
+        self, seen: Seen, weight: Tensor | None, generator: Generator
+    ) -> tuple[Tensor, Tensor | None]:
+        return self.decoder(self.encoder(seen.input)), weight
+
+    def _corrupted(self, seen: Tensor, generator: Generator) -> Tensor:
+        if not self.is_noisy:
+            return seen
+        noise = torch.empty_like(seen).normal_(generator=generator)
+        return torch.addcmul(seen, noise, self.noise_scale)
+
+    def bound(self, x: Tensor, generator: Generator) -> Tensor:
+        seen = self._training_view(x, generator)
+        out = self.decoder(self.encoder(self._corrupted(seen.input, generator)))
+        return self.log_prob(seen, out).sum(-1)
+
+    def judge(self, x: Tensor, generator: Generator) -> Tensor:
+        if self.noise != "auto":  # who gives a noise asks for what removes it
+            return self.bound(x, generator)
+        seen = self._training_view(x, generator)
+        return self.log_prob(seen, self.decoder(self.encoder(seen.input))).sum(-1)
+
+    def ascend(
+        self, x: Tensor, weight: Tensor | None, generator: Generator, moment: Moment
+    ) -> None:
+        seen = self._training_view(x, generator)
+        corrupted = self._corrupted(seen.input, generator)
+        z, through_encoder = self.encoder.trace(corrupted, to_input=False)
+        out, through_decoder = self.decoder.trace(z)
+        through_encoder(through_decoder(weighted(self._grad(seen, out), weight)))
+
+    def fit_codes(self, x: Tensor, weight: Tensor | None) -> None:
+        """Learn the normal distribution of the codes of (weighted) rows."""
+        center, centred = deviations(self.encode(x).double(), weight)
+        covariance = centred.t() @ centred
+        # Codes may lie in a subspace; a share of their variance keeps the rest from counting much,
+        # and what rounding makes of constant ones from counting at all.
+        of_rounding = (ROUNDING * center).square() + TINY
+        covariance.diagonal().add_(SHARE_OF_ALL * covariance.diagonal().mean() + of_rounding)
+        self.code_center.copy_(center)
+        self.code_scale.copy_(torch.linalg.cholesky(covariance))
+
+    @property
+    def weight_of_code(self) -> float:
+        """How much the density of the code counts in the score, at least one.
+
+        Sums of n squares vary by the root of n. Those of the errors have as many as there are
+        columns with noise, less components: in a wide table, what is odd in the code would be lost
+        among them.
+        """
+        n = sum(cells.stop - cells.start for cells in self.columns.with_variance)
+        return max(1, n / max(len(self.code_center), WIDE_CODE) - 1) ** 0.5
+
+    def log_prob_of_code(self, z: Tensor) -> Tensor:
+        """Return the log-density of codes in nats, (n_samples,), float64."""
+        centred, scale = (z - self.code_center).double(), self.code_scale.double()
+        standard = torch.linalg.solve_triangular(scale, centred.t(), upper=False)
+        log_norm = scale.diagonal().log().sum() + 0.5 * len(scale) * math.log(2 * math.pi)
+        return -0.5 * standard.square().sum(0) - log_norm
+
+    def score(self, x: Tensor) -> Tensor:
+        seen = self.see(x)
+        z = self.encoder(seen.input)
+        of_code = self.log_prob_of_code(z)
+        if seen.observed is not None:  # of a row of gaps nothing is known, nor of its code
+            of_code = of_code * self._of_columns(seen.observed).mean(-1)
+        return self._log_prob_given(seen, z).sum(-1) + self.weight_of_code * of_code
+
+    def contributions(self, x: Tensor) -> Tensor:
+        """Return log p(x | f(x)) by column, of rows that are blurred as in `score`; float64."""
+        seen = self.see(x)
+        return self._log_prob_given(seen, self.encoder(seen.input))
+
+    def _log_prob_given(self, seen: Seen, z: Tensor) -> Tensor:
+        shared = self.columns.blurred(self.shared, BLUR)
+        return self.log_prob(seen, self.decoder(z), shared).double()
+
+    def impute(self, x: Tensor) -> Tensor:
+        return self.decode(self.encode(x))
+
+    def images(self, x: Tensor, n_draws: int, seed: int) -> Tensor:
+        out = self.decoder(self.encode(x))
+        mean = self.columns.mean(out, self.shared)
+        return self._with_draws(mean, out[:, None].expand(-1, n_draws, -1), seed)
+
+    def complete(self, x: Tensor, n_draws: int, generator: Generator) -> Tensor:
+        out = self.decoder(self.encode(x))[:, None].expand(-1, n_draws, -1)
+        return self.columns.sample(out, self.shared, generator)
