@@ -6,6 +6,8 @@ import numpy as np
 
 # Bytes that are looked at in one go.
 PART_BYTES = 2**21
+# Rows from which quantiles are taken, drawn at random where there are more.
+MAX_ROWS = 100_000
 
 
 def rows_in(n_bytes, X):
@@ -90,6 +92,13 @@ def at_random(X, weights, n_rows, seed):
         return X, weights
     rows = np.sort(np.random.RandomState(seed).permutation(len(X))[:n_rows])
     return some_of(X, rows), None if weights is None else weights[rows]
+
+
+def some_rows(X, sample_weight, random_state):
+    """Return X and the weights, or random rows of them where they are many."""
+    n_rows = min(MAX_ROWS, max(1000, rows_in(8 * PART_BYTES, X)))
+    X, weights = at_random(X, sample_weight, n_rows, random_state)
+    return X[:], weights
 
 
 def rows_with_weight(weights):

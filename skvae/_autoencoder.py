@@ -81,9 +81,9 @@ class AutoencoderTransformer(BaseAutoencoder):
         missing cells, nor with likelihoods of several parameters.
     latent_density : {"gaussian_mixture", None} or estimator, default="gaussian_mixture"
         The density that is fitted to the codes after training, and from which `sample` draws: an
-        estimator with `fit`, `score_samples` and `sample`, as
-        :class:`~sklearn.neighbors.KernelDensity`. "gaussian_mixture" has up to 10 components,
-        fewer where rows are few. With None, there is no `sample`.
+        estimator with `fit` and `sample`, as :class:`~sklearn.neighbors.KernelDensity`.
+        "gaussian_mixture" has up to 10 components, fewer where rows are few. With None, there is
+        no `sample`.
     learning_rate : float, default=4e-3
         Highest step size of Adam; it rises shortly, then falls along a cosine over `max_iter`.
     weight_decay : float, default=0.0
@@ -187,7 +187,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         "tied": (Options((True, False)),),
         "latent_density": (
             Options(("gaussian_mixture", None)),
-            Having(("fit", "score_samples", "sample")),
+            Having(("fit", "sample")),
         ),
     }
     _model_class = Autoencoder

@@ -213,10 +213,10 @@ class Autoencoder(LatentModel):
     def impute(self, x: Tensor) -> Tensor:
         return self.decode(self.encode(x))
 
-    def images(self, x: Tensor, n_draws: int, seed: int) -> Tensor:
+    def images(self, x: Tensor, n_draws: int) -> Tensor:
         out = self.decoder(self.encode(x))
         mean = self.columns.mean(out, self.shared)
-        return self._with_draws(mean, out[:, None].expand(-1, n_draws, -1), seed)
+        return self._with_draws(mean, out[:, None].expand(-1, n_draws, -1))
 
     def complete(self, x: Tensor, n_draws: int, generator: Generator) -> Tensor:
         out = self.decoder(self.encode(x))[:, None].expand(-1, n_draws, -1)

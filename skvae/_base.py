@@ -278,7 +278,7 @@ class BaseAutoencoder(
         return self._run(verb, X) + self._table.log_jacobian(X)
 
     def _score(self, verb, X):
-        """Return the same, the lowest for rows so far out that even float64 overflows.
+        """Return a log-density, the lowest for rows so far out that even float64 overflows.
 
         (Infinity less infinity is no number. Rows that train are not so: `fit` sees to it.)
         """

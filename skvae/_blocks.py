@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils import gen_batches
 
 from . import _engine
-from ._scaling import some_rows
+from ._arrays import some_rows
 from ._table import Layout
 from .likelihoods import LIKELIHOODS
 

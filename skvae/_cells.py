@@ -72,11 +72,11 @@ class CellsMixin:
         return np.concatenate([self._mean_of_images(cells[rows], curved) for rows in parts])
 
     def _mean_of_images(self, cells, curved):
-        """Return the same where the map of some columns is a curve.
+        """Return what `_expected` does where the map of some columns is a curve.
 
         Of these, the image of a mean is not the mean of images.
         """
-        made = self._run("images", cells, N_MEAN_DRAWS, 0)
+        made = self._run("images", cells, N_MEAN_DRAWS)
         expected = self._table.backward(made[:, 0])
         images = self._table.backward(made[:, 1:].reshape(-1, made.shape[-1]))[:, curved]
         expected[:, curved] = images.reshape(len(cells), N_MEAN_DRAWS, -1).mean(axis=1)

@@ -1,7 +1,7 @@
 """The distribution of a whole row given its code: likelihoods side by side.
 
-A row in working units has the columns of each block next to one another. Most blocks have one
-number for each column; a categorical block has the one-hot codes of its columns, so that rows may
+A row in working units has the columns of each likelihood next to one another. Most have one
+number for each column; the categorical one has the one-hot codes of its columns, so that rows may
 be wider than there are columns.
 """
 
@@ -20,7 +20,7 @@ from .likelihoods import LIKELIHOODS, Categorical, Likelihood
 BlockSpec = tuple[str | type[Likelihood], int | tuple[int, ...]]
 
 
-class Block(NamedTuple):
+class Slot(NamedTuple):
     """A likelihood, and which part of a row and of the decoder's output is its."""
 
     likelihood: Likelihood
@@ -59,7 +59,7 @@ class Columns:
     """What is known of a row's columns; it holds no parameters.
 
     `out` is the decoder's output, shape (..., n_outputs); `shared` the vectors that are the same
-    for every row, shape (n_shared, n_cells), of which a block reads the first it needs.
+    for every row, shape (n_shared, n_cells), of which a slot reads the first it needs.
     """
 
     def __init__(self, specs: Sequence[BlockSpec]):
@@ -72,31 +72,33 @@ class Columns:
         ]
         widths = [sum(n) for n in levels]
         n_outputs = [part.n_params * width for part, width in zip(parts, widths, strict=True)]
-        self.blocks = [
-            Block(*block) for block in zip(parts, _slices(widths), _slices(n_outputs), strict=True)
+        self.slots = [
+            Slot(*slot) for slot in zip(parts, _slices(widths), _slices(n_outputs), strict=True)
         ]
         # Those whose shared vectors follow the rows.
-        self.learning = [b for b in self.blocks if b.likelihood.has_own("shared_statistics")]
+        self.learning = [
+            slot for slot in self.slots if slot.likelihood.has_own("shared_statistics")
+        ]
         self.n_cells, self.n_outputs = sum(widths), sum(n_outputs)
         self.n_columns = sum(len(n) for n in levels)
         self.n_shared = max(part.n_shared for part in parts)
         self.n_updates = max(part.n_updates for part in parts)
         # The column of each cell, and the first cell of each column.
-        flat = [n for block in levels for n in block]
+        flat = [n for own in levels for n in own]
         self.column_of = [j for j, n in enumerate(flat) for _ in range(n)]
         self.first_cell = list(accumulate(flat, initial=0))[:-1]
 
     def _part(self, of_all: Tensor, part: slice) -> Tensor:
-        """Return the part of a block; slicing what is whole takes as long as a small product."""
-        return of_all if len(self.blocks) == 1 else of_all[..., part]
+        """Return the part of a slot; slicing what is whole takes as long as a small product."""
+        return of_all if len(self.slots) == 1 else of_all[..., part]
 
-    def params(self, out: Tensor, shared: Tensor) -> Iterator[tuple[Block, tuple[Tensor, ...]]]:
-        """Yield each block with the parameters of its likelihood."""
-        for block in self.blocks:
-            yield block, self._params_of(block, out, shared)
+    def params(self, out: Tensor, shared: Tensor) -> Iterator[tuple[Slot, tuple[Tensor, ...]]]:
+        """Yield each slot with the parameters of its likelihood."""
+        for slot in self.slots:
+            yield slot, self._params_of(slot, out, shared)
 
-    def _params_of(self, block: Block, out: Tensor, shared: Tensor) -> tuple[Tensor, ...]:
-        likelihood, cells, outputs = block
+    def _params_of(self, slot: Slot, out: Tensor, shared: Tensor) -> tuple[Tensor, ...]:
+        likelihood, cells, outputs = slot
         own = self._part(out, outputs)
         n, n_shared = likelihood.n_params, likelihood.n_shared
         vectors = self._part(shared, cells).unbind()[:n_shared] if n_shared else ()
@@ -105,8 +107,8 @@ class Columns:
     def log_prob(self, x: Tensor, out: Tensor, shared: Tensor) -> Tensor:
         """Return the log-density of each column in nats, shape (..., n_columns)."""
         parts = [
-            block.likelihood.log_prob(self._part(x, block.cells), *params)
-            for block, params in self.params(out, shared)
+            slot.likelihood.log_prob(self._part(x, slot.cells), *params)
+            for slot, params in self.params(out, shared)
         ]
         return joined(parts)
 
@@ -114,16 +116,16 @@ class Columns:
         """Return the gradient of the sum of log_prob, shape of out."""
         parts = [
             grad
-            for block, params in self.params(out, shared)
-            for grad in block.likelihood.grads(self._part(x, block.cells), *params)
+            for slot, params in self.params(out, shared)
+            for grad in slot.likelihood.grads(self._part(x, slot.cells), *params)
         ]
         return joined(parts)
 
     def log_prob_and_grads(self, x: Tensor, out: Tensor, shared: Tensor) -> tuple[Tensor, Tensor]:
-        """Return both of these."""
+        """Return what log_prob and grads do."""
         both = [
-            block.likelihood.log_prob_and_grads(self._part(x, block.cells), *params)
-            for block, params in self.params(out, shared)
+            slot.likelihood.log_prob_and_grads(self._part(x, slot.cells), *params)
+            for slot, params in self.params(out, shared)
         ]
         return (
             joined([log_prob for log_prob, _ in both]),
@@ -135,9 +137,9 @@ class Columns:
         if self.n_outputs == self.n_cells:
             return of_cells
         parts = [
-            self._part(of_cells, block.cells)
-            for block in self.blocks
-            for _ in range(block.likelihood.n_params)
+            self._part(of_cells, slot.cells)
+            for slot in self.slots
+            for _ in range(slot.likelihood.n_params)
         ]
         return torch.cat(parts, -1)
 
@@ -150,18 +152,18 @@ class Columns:
         return self._join(lambda part, *params: part.sample(*params, generator), out, shared)
 
     def _join(self, function: Callable[..., Tensor], out: Tensor, shared: Tensor) -> Tensor:
-        parts = [function(block.likelihood, *params) for block, params in self.params(out, shared)]
+        parts = [function(slot.likelihood, *params) for slot, params in self.params(out, shared)]
         return joined(parts)
 
     def embed(self, x: Tensor) -> Tensor:
         """Return what the encoder sees of rows, shape of x."""
-        if not any(block.likelihood.has_own("embed") for block in self.blocks):
+        if not any(slot.likelihood.has_own("embed") for slot in self.slots):
             return x
-        return torch.cat([b.likelihood.embed(x[..., b.cells]) for b in self.blocks], -1)
+        return torch.cat([slot.likelihood.embed(x[..., slot.cells]) for slot in self.slots], -1)
 
     def with_gaps(self, x: Tensor, missing: Tensor) -> Tensor:
         """Return rows with NaN where cells are missing, for likelihoods that look for it."""
-        seeing = [block.cells for block in self.blocks if block.likelihood.sees_gaps]
+        seeing = [slot.cells for slot in self.slots if slot.likelihood.sees_gaps]
         if seeing:
             x = x.clone()
         for cells in seeing:
@@ -171,7 +173,7 @@ class Columns:
     def of_new_levels(self, x: Tensor, known: Tensor) -> Tensor:
         """Return where rows of x have a level that no row of `known` has; boolean, shape of x."""
         is_new = torch.zeros_like(x, dtype=torch.bool)
-        for likelihood, cells, _ in self.blocks:
+        for likelihood, cells, _ in self.slots:
             if isinstance(likelihood, Categorical):
                 unseen = (x[:, cells] > 0) & ~(known[:, cells] > 0).any(0)
                 is_new[:, cells] = likelihood.in_column(unseen.to(x.dtype)) > 0
@@ -179,22 +181,22 @@ class Columns:
 
     def redraw(self, x: Tensor, generator: Generator) -> Tensor:
         """Return draws of what the cells of rows stand for, shape of x."""
-        parts = [b.likelihood.redraw(x[..., b.cells], generator) for b in self.blocks]
+        parts = [slot.likelihood.redraw(x[..., slot.cells], generator) for slot in self.slots]
         return joined(parts)
 
     @property
     def with_variance(self) -> list[slice]:
         """The cells whose first shared number is the variance of their noise."""
-        return [block.cells for block in self.blocks if block.likelihood.shared_is_variance]
+        return [slot.cells for slot in self.slots if slot.likelihood.shared_is_variance]
 
     def forget(self, shared: Tensor) -> None:
         """Set those of the shared vectors that are learned to what they start from."""
-        for likelihood, cells, _ in self.blocks:
+        for likelihood, cells, _ in self.slots:
             shared[: likelihood.n_shared - likelihood.n_read_off, cells] = 1
 
     def read_off(self, ordered: Tensor, shared: Tensor) -> None:
         """Set those of the shared vectors that are read off rows, whose columns are ascending."""
-        for likelihood, cells, _ in self.blocks:
+        for likelihood, cells, _ in self.slots:
             vectors = likelihood.read_off(ordered[:, cells])
             for i, vector in enumerate(vectors, likelihood.n_shared - likelihood.n_read_off):
                 shared[i, cells] = vector
@@ -208,28 +210,28 @@ class Columns:
 
     def start(self, mean: Tensor) -> Tensor:
         """Return an output of the decoder with about this mean, shape (n_outputs,)."""
-        parts = [block.likelihood.params_for_mean(mean[block.cells]) for block in self.blocks]
+        parts = [slot.likelihood.params_for_mean(mean[slot.cells]) for slot in self.slots]
         return torch.cat([param for params in parts for param in params])
 
     @property
     def are_means(self) -> bool:
         """Whether the first output for each cell is its mean."""
-        return all(block.likelihood.starts_with_mean for block in self.blocks)
+        return all(slot.likelihood.starts_with_mean for slot in self.slots)
 
     def slopes(self, of_means: Tensor) -> Tensor:
         """Return slopes of the outputs, (n_outputs, ...), from those of means: zero for others."""
         parts = []
-        for block in self.blocks:
-            own = of_means[block.cells]
-            parts += [own, *[torch.zeros_like(own)] * (block.likelihood.n_params - 1)]
+        for slot in self.slots:
+            own = of_means[slot.cells]
+            parts += [own, *[torch.zeros_like(own)] * (slot.likelihood.n_params - 1)]
         return torch.cat(parts)
 
     def statistics(
         self, x: Tensor, out: Tensor, shared: Tensor
     ) -> Iterator[tuple[slice, int, Tensor]]:
         """Yield (cells, i, statistic), whose mean is the most likely `shared[i, cells]`."""
-        for block in self.learning:
-            params = self._params_of(block, out, shared)
-            found = block.likelihood.shared_statistics(self._part(x, block.cells), *params)
+        for slot in self.learning:
+            params = self._params_of(slot, out, shared)
+            found = slot.likelihood.shared_statistics(self._part(x, slot.cells), *params)
             for i, statistic in enumerate(found):
-                yield block.cells, i, statistic
+                yield slot.cells, i, statistic

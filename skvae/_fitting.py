@@ -28,6 +28,8 @@ class Job(NamedTuple):
     X, weights : the rows that train, and their weights, None if they are all the same.
     blocks : what the columns are.
     config : the arguments of the model class.
+    plan : how to train.
+    n_held_out : rows that are held out.
     seeds : of the first weights, of the order of rows, of noise, of the scaling, and of what is
         read off afterwards.
     """

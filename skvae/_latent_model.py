@@ -189,14 +189,14 @@ class LatentModel(nn.Module):
         """Draw rows from p(x | z), the noise of the likelihood included."""
         return self.columns.sample(self.decoder(z), self.shared, generator)
 
-    def _with_draws(self, mean: Tensor, out: Tensor, seed: int) -> Tensor:
+    def _with_draws(self, mean: Tensor, out: Tensor) -> Tensor:
         """Return means of rows, and then draws of p(x | z), of which `out` are the parameters.
 
         These are made of the same noise for each row; `out` has shape (n_samples, n_draws, ...).
         """
         generator, rows = Generator(out.device), []
         for first, params in zip(mean[:, None], out, strict=True):
-            drawn = self.columns.sample(params, self.shared, generator.manual_seed(seed))
+            drawn = self.columns.sample(params, self.shared, generator.manual_seed(0))
             rows.append(torch.cat([first, drawn]))
         return torch.stack(rows)
 
@@ -254,7 +254,7 @@ class LatentModel(nn.Module):
         """Return E[x | what is known of it]; known cells may differ from x."""
         raise NotImplementedError
 
-    def images(self, x: Tensor, n_draws: int, seed: int) -> Tensor:
+    def images(self, x: Tensor, n_draws: int) -> Tensor:
         """Return what `impute` does, and draws whose images a mean can be taken of.
 
         They stand for what is missing given what is known, shape (n_samples, 1 + n_draws,

@@ -105,7 +105,7 @@ class Likelihood:
             return torch.autograd.grad(self.log_prob(x.clone(), *inputs, *shared).sum(), inputs)
 
     def log_prob_and_grads(self, x: Tensor, *params: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Return both; a likelihood may know what they have in common."""
+        """Return what these two do; a likelihood may know what they have in common."""
         return self.log_prob(x, *params), self.grads(x, *params)
 
     def mean(self, *params: Tensor) -> Tensor:

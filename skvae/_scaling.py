@@ -8,8 +8,6 @@ from sklearn.utils import gen_batches
 
 from ._arrays import PART_BYTES, SomeColumns, at_random, rows_in
 
-# Rows from which quantiles are taken, drawn at random where there are more.
-MAX_ROWS = 100_000
 # Bytes of X that are worked on at a time where no function of scikit-learn's is called: calling
 # one takes a little each time.
 CACHED_BYTES = 2**18
@@ -18,13 +16,6 @@ ROUNDING = 4
 # Rows that tell what the values of columns are like.
 A_FEW_ROWS = 1000
 FLOAT32 = np.finfo(np.float32)
-
-
-def some_rows(X, sample_weight, random_state):
-    """Return X and the weights, or random rows of them where they are many."""
-    n_rows = min(MAX_ROWS, max(1000, rows_in(8 * PART_BYTES, X)))
-    X, weights = at_random(X, sample_weight, n_rows, random_state)
-    return X[:], weights
 
 
 def _a_few(X, random_state):

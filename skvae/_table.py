@@ -5,10 +5,10 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.utils import gen_batches
 
-from ._arrays import PART_BYTES, SomeColumns, has_gaps, rows_in
+from ._arrays import PART_BYTES, SomeColumns, has_gaps, rows_in, some_rows
 from ._knots import along, normal_knots, slope
 from ._marginal import Marginal
-from ._scaling import learn_scaling, some_rows
+from ._scaling import learn_scaling
 
 # How far from the end of what was seen is at it, in units of the scale.
 NEAR = 1e-6
@@ -132,7 +132,7 @@ class Table:
         return np.concatenate([self.log_slopes(X[rows]).sum(axis=1) for rows in parts])
 
     def log_slopes(self, X):
-        """Return the part of each cell in that, shape of X; zero where it is missing."""
+        """Return the part of each cell in log_jacobian, shape of X; zero where it is missing."""
         numbers = self._numbers(X)
         slopes = np.tile(-np.log(self.scale), (len(X), 1))
         Z = self._standardize(numbers)

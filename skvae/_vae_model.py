@@ -197,9 +197,9 @@ class VAE(LatentModel):
     def impute(self, x: Tensor) -> Tensor:
         return self._filled(x, self._mean)
 
-    def images(self, x: Tensor, n_draws: int, seed: int) -> Tensor:
+    def images(self, x: Tensor, n_draws: int) -> Tensor:
         def drawn(draws: Sequence[Draws]) -> Tensor:
-            return self._with_draws(self._mean(draws), representative(draws, n_draws), seed)
+            return self._with_draws(self._mean(draws), representative(draws, n_draws))
 
         return self._filled(x, drawn)
 

@@ -83,7 +83,7 @@ ALLOWED = {
     "_marginal": {"numpy", "scipy", "_knots"},
     "_arrays": {"numpy"},
     "_cells": {"numpy", "sklearn", "_engine", "_validation"},
-    "_blocks": {"numpy", "sklearn", "_engine", "_scaling", "_table", "likelihoods"},
+    "_blocks": {"numpy", "sklearn", "_arrays", "_engine", "_table", "likelihoods"},
     "_schema": {"numpy", "narwhals"},
     "_outliers": {"numpy", "_arrays"},
     "_validation": SKLEARN_SIDE,
