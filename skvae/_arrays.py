@@ -114,7 +114,7 @@ def with_weight(X, weights):
     if len(rows) < 2:
         raise ValueError(
             "Fewer than two rows are left to learn from: those with a sample weight above zero "
-            "that, with robust=True, do not look like outliers."
+            "(that, if robust=True, do not look like outliers)."
         )
     return some_of(X, rows), weights[rows]
 

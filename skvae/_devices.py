@@ -45,9 +45,8 @@ def resolve_device(device: str, work: float = 0.0) -> torch.device:
         torch.zeros(1, device=named).cpu()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise RuntimeError(
-            f"device={device!r} is not available here: {str(error).splitlines()[0]} "
-            f"There is: 'cpu'{f', {str(accelerator)!r}' if accelerator else ''}; "
-            "'auto' takes what there is."
+            f"device={device!r} is not available here. There is: 'cpu'"
+            f"{f', {str(accelerator)!r}' if accelerator else ''}; 'auto' takes what there is."
         ) from error
     return named
 

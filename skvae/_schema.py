@@ -335,7 +335,9 @@ def _numbers(values, name):
     observed = values.drop_nulls().to_list()
     if not _all_are(map(type, observed), NUMBERS):
         _is_numeric(values)  # says so if they are no labels either
-        raise ValueError(f"Column {name!r} of X had numbers in fit, now it has {observed[0]!r}.")
+        raise ValueError(
+            f"Column {name!r} of X had numbers or flags in fit, now it has {observed[0]!r}."
+        )
     numbers = np.full(len(values), np.nan)
     numbers[~values.is_null().to_numpy()] = np.asarray(observed, dtype=np.float64)
     return numbers

@@ -111,7 +111,7 @@ class Choices(NamedTuple):
         )
 
     def __str__(self):
-        return "a dict of columns and " + " or ".join(map(str, self.rules))
+        return "a dict of columns and such values"
 
 
 def check_parameters(estimator, rules):

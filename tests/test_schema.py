@@ -342,7 +342,9 @@ def test_strings_beside_numbers_are_refused_by_name():
 @pytest.mark.parametrize("library", [pd, pl])
 def test_strings_in_a_column_of_numbers_are_an_error(library):
     schema, _ = fit_one([1.0, 2.0], library)
-    with pytest.raises(ValueError, match=r"'x' of X had numbers in fit, now it has '1.5'"):
+    with pytest.raises(
+        ValueError, match=r"'x' of X had numbers or flags in fit, now it has '1.5'"
+    ):
         encoded(schema, ["1.5", "a"], library)
 
 
