@@ -211,13 +211,19 @@ class Autoencoder(LatentModel):
         return self.log_prob(seen, self.decoder(z), shared).double()
 
     def impute(self, x: Tensor) -> Tensor:
-        return self.decode(self.encode(x))
+        seen = self.see(x)
+        return self.columns.mean(self._out(seen), self.shared, seen.cells)
 
     def images(self, x: Tensor, n_draws: int) -> Tensor:
-        out = self.decoder(self.encode(x))
-        mean = self.columns.mean(out, self.shared)
+        seen = self.see(x)
+        out = self._out(seen)
+        mean = self.columns.mean(out, self.shared, seen.cells)
         return self._with_draws(mean, out[:, None].expand(-1, n_draws, -1))
 
     def complete(self, x: Tensor, n_draws: int, generator: Generator) -> Tensor:
-        out = self.decoder(self.encode(x))[:, None].expand(-1, n_draws, -1)
-        return self.columns.sample(out, self.shared, generator)
+        seen = self.see(x)
+        out = self._out(seen)[:, None].expand(-1, n_draws, -1)
+        return self.columns.sample(out, self.shared, generator, seen.cells[:, None])
+
+    def _out(self, seen: Seen) -> Tensor:
+        return self.decoder(self.encoder(seen.input))

@@ -143,16 +143,24 @@ class Columns:
         ]
         return torch.cat(parts, -1)
 
-    def mean(self, out: Tensor, shared: Tensor) -> Tensor:
-        """Return E[x | z], shape (..., n_cells)."""
-        return self._join(lambda part, *params: part.mean(*params), out, shared)
+    def mean(self, out: Tensor, shared: Tensor, x: Tensor | None = None) -> Tensor:
+        """Return E[x | z], shape (..., n_cells); for the gaps of x, if that is given."""
+        return self._join(lambda part, *params: part.mean(*params), out, shared, x)
 
-    def sample(self, out: Tensor, shared: Tensor, generator: Generator) -> Tensor:
-        """Draw rows given the parameters, shape (..., n_cells)."""
-        return self._join(lambda part, *params: part.sample(*params, generator), out, shared)
+    def sample(
+        self, out: Tensor, shared: Tensor, generator: Generator, x: Tensor | None = None
+    ) -> Tensor:
+        """Draw rows given the parameters, shape (..., n_cells); for the gaps of x, if given."""
+        return self._join(lambda part, *params: part.sample(*params, generator), out, shared, x)
 
-    def _join(self, function: Callable[..., Tensor], out: Tensor, shared: Tensor) -> Tensor:
-        parts = [function(slot.likelihood, *params) for slot, params in self.params(out, shared)]
+    def _join(
+        self, function: Callable[..., Tensor], out: Tensor, shared: Tensor, x: Tensor | None
+    ) -> Tensor:
+        parts = []
+        for slot, params in self.params(out, shared):
+            if x is not None:
+                params = slot.likelihood.given(self._part(x, slot.cells), *params)
+            parts.append(function(slot.likelihood, *params))
         return joined(parts)
 
     def embed(self, x: Tensor) -> Tensor:

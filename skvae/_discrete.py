@@ -147,7 +147,8 @@ class Multinomial(Likelihood):
     explained but given: log_prob is that of the shares, and each feature has the part of it that
     its count suggests, so that they sum to the log-pmf; that of the known cells given their total,
     if some are missing. What is expected and drawn has the mean total of the training rows, that
-    of a shared vector, whose entries differ only where different rows have gaps.
+    of a shared vector, whose entries differ only where different rows have gaps; what fills gaps
+    has the total that the known cells of its row suggest.
 
     References
     ----------
@@ -185,6 +186,12 @@ class Multinomial(Likelihood):
     def grads(self, x: Tensor, logits: Tensor, total: Tensor) -> tuple[Tensor, ...]:
         x, logits = self._known(x, logits)
         return (x - x.sum(-1, keepdim=True) * torch.softmax(logits, -1),)
+
+    def given(self, x: Tensor, logits: Tensor, total: Tensor) -> tuple[Tensor, ...]:
+        known = x.nansum(-1, keepdim=True)
+        share = (torch.softmax(logits, -1) * ~x.isnan()).sum(-1, keepdim=True)
+        told = known / share.clamp(min=SMALLEST_SHARE)
+        return logits, torch.where(known > 0, told, self._total(total))
 
     def mean(self, logits: Tensor, total: Tensor) -> Tensor:
         return self._total(total) * torch.softmax(logits, -1)

@@ -318,8 +318,10 @@ def draw_rows(module: LatentModel, Z: NDArray, seed: int) -> NDArray:
         return _drawn(module, torch.from_numpy(Z).to(_dtype(module)), _generator(seed)).numpy()
 
 
-def _drawn(module: LatentModel, z: Tensor, generator: Generator) -> Tensor:
-    return torch.cat([module.draw(part, generator) for part in _parts_to_decode(module, z)])
+def _drawn(
+    module: LatentModel, z: Tensor, generator: Generator, x: Tensor | None = None
+) -> Tensor:
+    return torch.cat([module.draw(part, generator, x) for part in _parts_to_decode(module, z)])
 
 
 def _parts_to_decode(module: LatentModel, z: Tensor) -> Sequence[Tensor]:
@@ -352,7 +354,7 @@ def draw_rows_given(
         if not torch.isfinite(log_weight.max()):
             raise ValueError("The conditions are impossible, or too far from all training rows.")
         chosen = torch.multinomial(log_weight.softmax(0), n_samples, True, generator=generator)
-        return _drawn(module, z[chosen], generator).numpy()
+        return _drawn(module, z[chosen], generator, module.see(x).cells).numpy()
 
 
 # --------------------------------------------------------------------------------- persistence

@@ -149,10 +149,10 @@ class LatentModel(nn.Module):
 
     def _refilled(self, cells: Tensor, missing: Tensor) -> Tensor:
         """Return what an encoder sees that knows no gaps: in turn, what was made of them."""
-        shown = self.columns.embed(cells)
+        shown, known = self.columns.embed(cells), self.columns.with_gaps(cells, missing)
         for _ in range(N_REFILLS):
-            filled = torch.where(missing, self.decode(self._code(shown)), cells)
-            shown = self.columns.embed(filled)
+            made = self.columns.mean(self.decoder(self._code(shown)), self.shared, known)
+            shown = self.columns.embed(torch.where(missing, made, cells))
         return shown
 
     def _training_view(self, x: Tensor, hider: Generator | None = None) -> Seen:
@@ -185,9 +185,9 @@ class LatentModel(nn.Module):
         """Return E[x | z]."""
         return self.columns.mean(self.decoder(z), self.shared)
 
-    def draw(self, z: Tensor, generator: Generator) -> Tensor:
-        """Draw rows from p(x | z), the noise of the likelihood included."""
-        return self.columns.sample(self.decoder(z), self.shared, generator)
+    def draw(self, z: Tensor, generator: Generator, x: Tensor | None = None) -> Tensor:
+        """Draw rows from p(x | z), the noise of the likelihood included; for the gaps of x."""
+        return self.columns.sample(self.decoder(z), self.shared, generator, x)
 
     def _with_draws(self, mean: Tensor, out: Tensor) -> Tensor:
         """Return means of rows, and then draws of p(x | z), of which `out` are the parameters.

@@ -108,6 +108,13 @@ class Likelihood:
         """Return what these two do; a likelihood may know what they have in common."""
         return self.log_prob(x, *params), self.grads(x, *params)
 
+    def given(self, x: Tensor, *params: Tensor) -> tuple[Tensor, ...]:
+        """Return parameters for what is missing of x, once what is known of it is looked at.
+
+        Given the code, that tells nothing, unless the likelihood joins the columns of a row.
+        """
+        return params
+
     def mean(self, *params: Tensor) -> Tensor:
         """Return E[x | z], shape (..., n_features)."""
         raise NotImplementedError

@@ -183,29 +183,33 @@ class VAE(LatentModel):
             for (z, out, log_prob, _), weight in zip(parts, weights, strict=True)
         ]
 
-    def _filled(self, x: Tensor, fill: Callable[[Sequence[Draws]], Tensor]) -> Tensor:
+    def _filled(self, x: Tensor, fill: Callable[[Seen, Sequence[Draws]], Tensor]) -> Tensor:
         """Return what `fill` makes of draws for rows; of more for those for which few count."""
-        draws = self._posterior_draws(self.see(x), self.noise[: self.n_draws])
-        filled, is_vague = fill(draws), effective(draws) < ENOUGH_DRAWS
+        seen = self.see(x)
+        draws = self._posterior_draws(seen, self.noise[: self.n_draws])
+        filled, is_vague = fill(seen, draws), effective(draws) < ENOUGH_DRAWS
         if len(self.noise) > self.n_draws and is_vague.any():
-            filled[is_vague] = fill(self._posterior_draws(self.see(x[is_vague]), self.noise))
+            seen = self.see(x[is_vague])
+            filled[is_vague] = fill(seen, self._posterior_draws(seen, self.noise))
         return filled
 
-    def _mean(self, draws: Sequence[Draws]) -> Tensor:
-        return expected([self.columns.mean(part.out, self.shared) for part in draws], draws)
+    def _mean(self, seen: Seen, draws: Sequence[Draws]) -> Tensor:
+        means = [self.columns.mean(part.out, self.shared, seen.cells) for part in draws]
+        return expected(means, draws)
 
     def impute(self, x: Tensor) -> Tensor:
         return self._filled(x, self._mean)
 
     def images(self, x: Tensor, n_draws: int) -> Tensor:
-        def drawn(draws: Sequence[Draws]) -> Tensor:
-            return self._with_draws(self._mean(draws), representative(draws, n_draws))
+        def drawn(seen: Seen, draws: Sequence[Draws]) -> Tensor:
+            return self._with_draws(self._mean(seen, draws), representative(draws, n_draws))
 
         return self._filled(x, drawn)
 
     def complete(self, x: Tensor, n_draws: int, generator: Generator) -> Tensor:
-        def drawn(draws: Sequence[Draws]) -> Tensor:
-            return self.draw(chosen(draws, n_draws, generator), generator)
+        def drawn(seen: Seen, draws: Sequence[Draws]) -> Tensor:
+            z = chosen(draws, n_draws, generator)
+            return self.draw(z, generator, seen.cells[:, None])
 
         return self._filled(x, drawn)
 

@@ -133,7 +133,9 @@ def test_many_rows_are_drawn_a_few_at_a_time(Estimator, X, monkeypatch):
     sizes = []
     draw = type(model.module_).draw
     monkeypatch.setattr(
-        type(model.module_), "draw", lambda self, z, g: sizes.append(len(z)) or draw(self, z, g)
+        type(model.module_),
+        "draw",
+        lambda self, z, *args: sizes.append(len(z)) or draw(self, z, *args),
     )
     monkeypatch.setattr(_engine, "BATCH_BYTES", 2**16)
     assert model.sample(2000).shape == (2000, X.shape[1])

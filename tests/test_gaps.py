@@ -738,3 +738,21 @@ def test_a_code_hardly_changes_with_a_cell_that_others_tell(Estimator, rng):
     holed = X[400:].copy()
     holed[:, 0] = np.nan
     assert np.std(model.transform(holed) - codes) < 0.08 * codes.std()
+
+
+@pytest.mark.parametrize("with_training_gaps", [True, False])
+def test_what_fills_counts_has_the_total_that_the_known_ones_suggest(rng, with_training_gaps):
+    totals = np.where(rng.random(600) < 0.5, 20, 200)
+    shares = rng.dirichlet([10, 20, 30, 40], 600)
+    X = np.array([rng.multinomial(n, p) for n, p in zip(totals, shares, strict=True)]) * 1.0
+    holed = X.copy()
+    holed[::4, 3] = np.nan
+    vae = VAETransformer(2, likelihood="multinomial", max_iter=30, random_state=0)
+    vae.fit(holed if with_training_gaps else X)
+    filled, drawn = vae.impute(holed), np.mean(vae.impute(holed, n_draws=20, random_state=0), 0)
+    for total in (20, 200):
+        rows = np.isnan(holed[:, 3]) & (totals == total)
+        for made in (filled, drawn):
+            assert made[rows, 3].mean() == pytest.approx(X[rows, 3].mean(), rel=0.2)
+    drawn = vae.sample(500, random_state=0, conditions={0: 30, 1: 60, 2: 90})
+    assert drawn[:, 3].mean() == pytest.approx(120, rel=0.2)
