@@ -28,7 +28,9 @@ class Block(NamedTuple):
     @property
     def spec(self):
         """What a model needs to know of it."""
-        return self.likelihood, len(self.columns) if self.levels is None else self.levels
+        is_name = isinstance(self.likelihood, str)  # that of NumPy is no plain value
+        likelihood = str(self.likelihood) if is_name else self.likelihood
+        return likelihood, len(self.columns) if self.levels is None else self.levels
 
     @property
     def kind(self):

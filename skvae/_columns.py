@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from .likelihoods import LIKELIHOODS, Categorical, Likelihood
+from .likelihoods import LIKELIHOODS, Likelihood
 
 # A likelihood's name or class, and its columns: how many, or the number of levels of each.
 BlockSpec = tuple[str | type[Likelihood], int | tuple[int, ...]]
@@ -161,7 +161,9 @@ class Columns:
             if x is not None:
                 params = slot.likelihood.given(self._part(x, slot.cells), *params)
             parts.append(function(slot.likelihood, *params))
-        return joined(parts)
+        # What x tells is of each row, where some draws of codes are the same for all of them.
+        lead = torch.broadcast_shapes(*(part.shape[:-1] for part in parts))
+        return joined([part.expand(*lead, -1) for part in parts])
 
     def embed(self, x: Tensor) -> Tensor:
         """Return what the encoder sees of rows, shape of x."""
@@ -182,9 +184,13 @@ class Columns:
         """Return where rows of x have a level that no row of `known` has; boolean, shape of x."""
         is_new = torch.zeros_like(x, dtype=torch.bool)
         for likelihood, cells, _ in self.slots:
-            if isinstance(likelihood, Categorical):
+            if likelihood.needs_levels:
                 unseen = (x[:, cells] > 0) & ~(known[:, cells] > 0).any(0)
-                is_new[:, cells] = likelihood.in_column(unseen.to(x.dtype)) > 0
+                column = torch.tensor(self.column_of[cells], device=x.device)
+                of_columns = x.new_zeros(len(x), self.n_columns).index_add_(
+                    1, column, 1.0 * unseen
+                )
+                is_new[:, cells] = of_columns.index_select(1, column) > 0
         return is_new
 
     def redraw(self, x: Tensor, generator: Generator) -> Tensor:

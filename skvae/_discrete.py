@@ -188,10 +188,10 @@ class Multinomial(Likelihood):
         return (x - x.sum(-1, keepdim=True) * torch.softmax(logits, -1),)
 
     def given(self, x: Tensor, logits: Tensor, total: Tensor) -> tuple[Tensor, ...]:
+        # The posterior mean, if totals are distributed exponentially.
         known = x.nansum(-1, keepdim=True)
         share = (torch.softmax(logits, -1) * ~x.isnan()).sum(-1, keepdim=True)
-        told = known / share.clamp(min=SMALLEST_SHARE)
-        return logits, torch.where(known > 0, told, self._total(total))
+        return logits, (known + 1) / (share + 1 / self._total(total).clamp(min=TINY))
 
     def mean(self, logits: Tensor, total: Tensor) -> Tensor:
         return self._total(total) * torch.softmax(logits, -1)
@@ -282,10 +282,6 @@ class Categorical(Likelihood):
         """Give every level what its column has; (..., C) to (..., S)."""
         return values.index_select(-1, self._column(values.device))
 
-    def in_column(self, values: Tensor) -> Tensor:
-        """Give every level the sum of its column, shape of values."""
-        return self._spread(self._sum(values))
-
     def _shifted(self, logits: Tensor) -> Tensor:
         """Return logits whose largest is zero in each column."""
         return logits - self._spread(self._largest(logits.detach()))
@@ -302,7 +298,7 @@ class Categorical(Likelihood):
     def mean(self, logits: Tensor) -> Tensor:
         """Return the probabilities, shape (..., S)."""
         odds = self._shifted(logits).exp()
-        return odds / self.in_column(odds)
+        return odds / self._spread(self._sum(odds))
 
     def sample(self, logits: Tensor, generator: Generator) -> Tensor:
         """Draw one-hot codes, shape (..., S)."""

@@ -297,7 +297,8 @@ def run(
     if where.type != "cpu":
         module = copy.deepcopy(module).to(where)
     # Some rows take as long to be mapped as one, where columns are many.
-    parts, n_mapped = [], size * max(1, A_FEW_ROWS // size)
+    few = min(A_FEW_ROWS, BATCH_BYTES // (X.itemsize * module.columns.n_cells))
+    parts, n_mapped = [], size * max(1, few // size)
     with inferring(where):
         for start in range(0, max(1, len(X)), n_mapped):
             x = torch.from_numpy(forward(X[start : start + n_mapped])).to(where)

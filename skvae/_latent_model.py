@@ -137,7 +137,8 @@ class LatentModel(nn.Module):
         missing = torch.isnan(x)
         cells, observed = x.masked_fill(missing, 0), (~missing).to(x.dtype)
         if not self.masks:
-            shown = self._refilled(cells, missing)
+            shown, holed = self.columns.embed(cells).clone(), missing.any(-1)
+            shown[holed] = self._refilled(cells[holed], missing[holed])
             return Seen(self.columns.with_gaps(cells, missing), observed, shown)
         told = self._of_columns(observed)
         if hider is not None:

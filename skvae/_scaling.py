@@ -39,7 +39,7 @@ def learn_scaling(X, continuous, scaling, sample_weight, random_state):
         scale = np.sqrt(variances.mean()) if len(variances) else 1.0
         return scaler.mean_, np.full(X.shape[1], scale)
     scale = _scale_beside_spike(X, scaler.scale_, sample_weight, random_state)
-    varies = scaler.var_ > 0.5 * scale**2  # that of a constant is one
+    varies = continuous & (scaler.var_ > 0.5 * scale**2)  # (the scale of a constant is one)
     _warn_of_far_values(X, _a_few(X, random_state), np.where(varies, scale, 0))
     return scaler.mean_, scale
 
@@ -83,7 +83,7 @@ def _fitted_scaler(X, sample_weight):
 
 def _warn_of_far_values(X, some, scale):
     """Warn if beside a few values of a column most others are one number in float32."""
-    few = np.sort(some[:32], axis=0)  # (missing values come last)
+    few = np.sort(some[:: max(1, len(some) // 32)], axis=0)  # (missing values come last)
     spread = few[3 * len(few) // 4] - few[len(few) // 4]
     for column in np.flatnonzero((spread > 0) & (spread < ROUNDING * FLOAT32.eps * scale)):
         warnings.warn(

@@ -150,7 +150,7 @@ class Schema:
         value = value.item() if isinstance(value, np.generic) else value
         levels = self.columns[j].levels
         if levels is None:
-            if self.columns[j].integer and isinstance(value, Real) and value % 1:
+            if self.columns[j].integer and isinstance(value, (Real, Decimal)) and value % 1:
                 raise ValueError(f"Column {name!r} has whole numbers only. Got {value!r}.")
             return j, value
         try:
@@ -199,7 +199,12 @@ class Column:
         if not self.numeric:
             return _indices_of_labels(values, self.levels, self.name)
         numbers = _numbers(values, self.name)
-        return numbers if self.levels is None else _indices_of_numbers(numbers, self.levels)
+        if self.levels is None:
+            return numbers
+        cells = _indices_of_numbers(numbers, self.levels)
+        if self.kind == "bernoulli" and self.levels == (0, 1):
+            _check_flags(numbers, cells, self.name)
+        return cells
 
     def fill(self, series, cells, known):
         """Return a series with these cells where they are not known.
@@ -352,8 +357,7 @@ def _levels_of_numbers(series, kind, likelihood_of):
     if kind not in ("categorical", "bernoulli"):
         return kind, None
     levels = np.unique(numbers[np.isfinite(numbers)])
-    # Of 0 and 1 another number is no unknown level, but an error, as it is in an array.
-    if kind == "bernoulli" and (len(levels) != 2 or (levels == [0, 1]).all()):
+    if kind == "bernoulli" and (series.dtype == nw.Boolean or len(levels) != 2):
         return kind, None
     return kind, tuple(levels.tolist()) or (None,)
 
@@ -417,12 +421,18 @@ def _indices_of_labels(values, levels, name):
             f"Column {name!r} of X had labels in fit, now it has numbers; turn them into strings."
         )
     found = values.drop_nulls().to_list()
-    if index and found and not {*map(type, found)} & {*map(type, index)}:
+    is_lost = index and found and np.isnan(cells).all()
+    if is_lost and not {*map(_family, found)} & {*map(_family, index)}:
         raise ValueError(
             f"Column {name!r} of X had labels as {next(iter(index))!r} in fit, now it has labels "
             f"as {found[0]!r}; turn them into what they were."
         )
     return cells
+
+
+def _family(label):
+    """Return the widest type that a label is of, among those of which labels may be equal."""
+    return next((kind for kind in (str, NUMBERS) if isinstance(label, kind)), type(label))
 
 
 def _indices_of_numbers(numbers, levels):
@@ -432,6 +442,16 @@ def _indices_of_numbers(numbers, levels):
     index = np.searchsorted(levels, numbers).clip(max=len(levels) - 1)
     unseen = np.where(np.isinf(numbers), numbers, np.nan)
     return np.where(levels[index] == numbers, index, unseen)
+
+
+def _check_flags(numbers, cells, name):
+    """Raise for a number beside 0 and 1: that is no unknown level, nor is it one in an array."""
+    is_other = np.isnan(cells) & ~np.isnan(numbers)
+    if is_other.any():
+        raise ValueError(
+            f"Column {name!r} of X had only 0 and 1 in fit, now it has {numbers[is_other][0]:g}; "
+            "if it holds counts, say so by `likelihood`."
+        )
 
 
 def _is_whole(cells):

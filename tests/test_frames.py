@@ -728,8 +728,12 @@ def test_known_cells_of_columns_that_were_empty_stay(Estimator):
 def test_another_number_in_a_column_of_zeros_and_ones_is_an_error(Estimator):
     frame = pd.DataFrame({"x": make_rows(100, 1)[:, 0], "n_claims": [0, 1] * 50})
     model = quick(Estimator).fit(frame)
-    with pytest.raises(ValueError, match=r"needs values in \[0, 1\], got 37 in column 'n_claims'"):
+    with pytest.raises(
+        ValueError, match=r"'n_claims' of X had only 0 and 1 in fit, now it has 37"
+    ):
         model.score_samples(frame.assign(n_claims=37))
+    with pytest.raises(ValueError, match=r"now it has 0.5"):
+        model.impute(frame.assign(n_claims=0.5))
     made = model.impute(frame.assign(n_claims=[0, np.nan] * 50))["n_claims"]
     assert set(made) <= {0, 1}
 
@@ -748,6 +752,51 @@ def test_labels_of_another_type_are_an_error(Estimator, before, after):
         ValueError, match=r"Column 'zone' of X had labels as .* in fit, now it has"
     ):
         model.score_samples(frame.assign(zone=after))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (pd.Categorical([1, 2, 3, 4]), pd.Categorical([1.0, 2.0, 3.0, 4.0])),
+        (pd.Categorical([1, 2, 3, 4]), [1.0, 2.0, 3.0, 4.0]),
+        (pd.Categorical([1.0, 2.0, 3.0, 4.0]), [1, 2, 3, 4]),
+        (np.array([True, False, True, False], object), np.array([1.0, 0.0, 1.0, 0.0])),
+        (np.array([True, False] * 2, object), np.array([np.True_, np.False_] * 2, object)),
+        (["a", "b", "c", "d"], np.array([np.str_(label) for label in "abcd"], object)),
+        (np.array([np.str_(label) for label in "abcd"], object), ["a", "b", "c", "d"]),
+    ],
+)
+def test_labels_that_are_equal_may_be_of_another_type(Estimator, before, after):
+    frame = pd.DataFrame({"x": [0.0, 1.0, 2.0, 3.0], "label": before})
+    model = quick(Estimator).fit(frame)
+    again = frame.assign(label=after)
+    np.testing.assert_array_equal(model.score_samples(again), model.score_samples(frame))
+    model.score_samples(again.iloc[:1])
+
+
+@pytest.mark.parametrize("with_training_gaps", [True, False])
+def test_counts_that_share_out_a_total_stand_beside_numbers(Estimator, with_training_gaps, rng):
+    frame = pd.DataFrame(rng.poisson(5.0, (60, 3)), columns=list("abc")).astype(float)
+    frame["x"] = rng.normal(size=60)
+    holed = frame.mask(rng.random(frame.shape) < 0.2)
+    model = quick(Estimator, likelihood={("a", "b", "c"): "multinomial"})
+    model.fit(holed if with_training_gaps else frame)
+    assert model.impute(holed).notna().all(axis=None)
+    assert all(table.notna().all(axis=None) for table in model.impute(holed, n_draws=2))
+
+
+def test_columns_of_objects_come_back_as_objects(Estimator):
+    flags = pd.Series([0, 1, 1, 0] * 10, dtype=object)
+    frame = pd.DataFrame({"x": make_rows(40, 1)[:, 0], "flag": flags})
+    assert {type(flag) for flag in quick(Estimator).fit(frame).sample(20)["flag"]} == {int}
+
+
+def test_a_condition_on_whole_numbers_is_whole():
+    frame = pd.DataFrame({"x": make_rows(40, 1)[:, 0], "n": range(40)})
+    model = quick(VAETransformer).fit(frame)
+    for value in (1.5, Decimal("1.5")):
+        with pytest.raises(ValueError, match="has whole numbers only"):
+            model.sample(2, conditions={"n": value})
 
 
 def test_a_name_for_each_row_is_warned_of(Estimator):

@@ -962,3 +962,14 @@ def test_draws_of_shares_have_the_mean_of_the_total(mean_total):
     drawn = Multinomial().sample(logits, total, generator)
     expected = Multinomial().mean(logits, total)[0]
     torch.testing.assert_close(drawn.mean(0), expected, rtol=0.03, atol=0.01)
+
+
+def test_what_is_known_of_counts_tells_more_of_their_total_the_more_it_is():
+    logits, total = torch.tensor([0.1, 0.2, 0.3, 0.4]).log(), torch.full((4,), 50.0)
+    x = torch.tensor([[0.0, 0, 0], [1, 0, 0], [3, 3, 3], [30, 60, 90]])
+    x = torch.cat([x, torch.full((4, 1), np.nan)], -1)
+    _, found = Multinomial().given(x, logits, total)
+    assert (found.diff(dim=0) > 0).all()
+    assert found[-1].item() == pytest.approx(300, rel=0.05)
+    _, unknown = Multinomial().given(torch.full((1, 4), np.nan), logits, total)
+    assert unknown.item() == pytest.approx(50)

@@ -128,7 +128,7 @@ def test_cells_of_pandas_are_values_flags_and_level_indices():
         "single": ("gaussian", None, [1, 2, 3, 4.5]),
         "int": ("gaussian", None, [3, -1, 2, 40]),
         "bool": ("bernoulli", None, [1, 0, 0, 1]),
-        "flag": ("bernoulli", None, [0, 1, 1, 0]),
+        "flag": ("bernoulli", (0, 1), [0, 1, 1, 0]),
         "object": ("categorical", ("a", "b", "c"), [1, NAN, 0, 2]),
         "answers": ("bernoulli", (False, True), [1, NAN, 0, 1]),
         "string": ("bernoulli", ("no", "yes"), [1, 0, NAN, 0]),

@@ -333,7 +333,10 @@ def test_a_warm_start_takes_rows_without_gaps_and_says_if_there_may_be_none(Esti
     holed[::5, 1] = np.nan
     model = quick(Estimator, warm_start=True, max_iter=40).fit(holed)
     last = model.loss_curve_[-1]
-    assert model.fit(X).loss_curve_[0] == pytest.approx(last, abs=0.5)
+    first = model.fit(X).loss_curve_[0]
+    assert first == pytest.approx(last, abs=0.5)
+    if Estimator is VAETransformer:  # (an autoencoder starts from a PCA, about as low)
+        assert first < quick(Estimator, max_iter=40).fit(X).loss_curve_[0] - 0.5
     assert np.isfinite(model.impute(holed)).all()
     with pytest.raises(ValueError, match="has seen no missing cells"):
         quick(Estimator, warm_start=True).fit(X).fit(holed)

@@ -206,3 +206,10 @@ def test_a_condition_names_a_column_by_its_number():
     drawn = quick(VAETransformer).fit(X).sample(20, conditions={True: 0.25})
     assert (drawn[:, 1] == 0.25).all()
     assert (drawn[:, [0, 2]] != 0.25).all()
+
+
+@pytest.mark.parametrize("order", [np.sort, np.copy])
+def test_heavy_tails_and_quiet_beginnings_are_not_warned_of(Estimator, rng, order):
+    calm = np.r_[rng.normal(size=300) * 0.01, rng.normal(size=3000) * 1e5]
+    X = np.c_[order(rng.lognormal(0, 3, 3300)), order(calm)]
+    quick(Estimator, max_iter=1).fit(X)
