@@ -138,11 +138,11 @@ class Autoencoder(LatentModel):
     ) -> tuple[Tensor, Tensor | None]:
         return self.decoder(self.encoder(seen.input)), weight
 
-    def _corrupted(self, seen: Tensor, generator: Generator) -> Tensor:
+    def _corrupted(self, shown: Tensor, generator: Generator) -> Tensor:
         if not self.is_noisy:
-            return seen
-        noise = torch.empty_like(seen).normal_(generator=generator)
-        return torch.addcmul(seen, noise, self.noise_scale)
+            return shown
+        noise = torch.empty_like(shown).normal_(generator=generator)
+        return torch.addcmul(shown, noise, self.noise_scale)
 
     def bound(self, x: Tensor, generator: Generator) -> Tensor:
         seen = self._training_view(x, generator)

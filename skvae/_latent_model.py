@@ -37,7 +37,7 @@ class Moment(NamedTuple):
     rate: float = 1.0
 
 
-def hidden(observed: Tensor, generator: Generator) -> Tensor:
+def partly_hidden(observed: Tensor, generator: Generator) -> Tensor:
     """Return which cells the encoder is shown in training, of those that are observed.
 
     Each row also gets the gaps of another row, as cells go missing together ("Copy-masking",
@@ -138,19 +138,19 @@ class LatentModel(nn.Module):
         cells, observed = x.masked_fill(missing, 0), (~missing).to(x.dtype)
         if not self.masks:
             shown, holed = self.columns.embed(cells).clone(), missing.any(-1)
-            shown[holed] = self._refilled(cells[holed], missing[holed])
+            shown[holed] = self._refilled(shown[holed], cells[holed], missing[holed])
             return Seen(self.columns.with_gaps(cells, missing), observed, shown)
         told = self._of_columns(observed)
         if hider is not None:
-            told = hidden(told, hider)
+            told = partly_hidden(told, hider)
         visible = told.index_select(-1, self.column_of) if self.is_wide else told
         shown = self.columns.embed(cells) * visible
         cells = self.columns.with_gaps(cells, missing)
         return Seen(cells, observed, torch.cat([shown, told], -1))
 
-    def _refilled(self, cells: Tensor, missing: Tensor) -> Tensor:
+    def _refilled(self, shown: Tensor, cells: Tensor, missing: Tensor) -> Tensor:
         """Return what an encoder sees that knows no gaps: in turn, what was made of them."""
-        shown, known = self.columns.embed(cells), self.columns.with_gaps(cells, missing)
+        known = self.columns.with_gaps(cells, missing)
         for _ in range(N_REFILLS):
             made = self.columns.mean(self.decoder(self._code(shown)), self.shared, known)
             shown = self.columns.embed(torch.where(missing, made, cells))
