@@ -79,7 +79,8 @@ print(errors.round(2).to_string())
 
 drawn, true = {}, make_people(50_000, rng).query("age == 40").groupby("trade", observed=True)
 for trade in ("farm", "office"):
-    drawn[trade] = vae.sample(1000, random_state=1, conditions={"trade": trade, "age": 40})
+    given = {"trade": trade, "age": 40}
+    drawn[trade] = vae.sample(1000, random_state=1, conditions=given, complete=True)
     print(
         f"{trade}, 40: mean income {drawn[trade]['income'].mean():.1f} drawn, "
         f"{true.get_group(trade)['income'].mean():.1f} true"

@@ -1,7 +1,6 @@
 """What both estimators share: the scikit-learn side of every public method."""
 
 import warnings
-from collections.abc import Mapping
 from contextlib import contextmanager
 from functools import partial
 from numbers import Integral, Real
@@ -21,6 +20,7 @@ from . import _blocks, _engine
 from ._arrays import DenseOnDemand, rows_with_weight, with_weight
 from ._cells import CellsMixin
 from ._fitting import FittingMixin, cannot_continue
+from ._gaps import Gaps
 from ._networks import ACTIVATIONS
 from ._progress import CallbackSupportMixin
 from ._schema import Schema, is_frame
@@ -129,6 +129,7 @@ class BaseAutoencoder(
         if "module_" in state:
             state["module_"] = _engine.pack(self.module_)
             state["_table"] = vars(self._table)
+            state["_gaps"] = self._gaps and self._gaps.state
             state["_skvae_version"] = __version__
             state.pop("_twin")
         return state
@@ -146,6 +147,7 @@ class BaseAutoencoder(
             state["module_"] = _engine.unpack(self._model_class, state["module_"])
             state["_twin"] = _engine.twin(state["module_"])
             state["_table"] = Table.from_state(state["_table"])
+            state["_gaps"] = state.get("_gaps") and Gaps(*state["_gaps"])
         super().__setstate__(state)
 
     # --------------------------------------------------------------------------------- fitting
@@ -377,7 +379,7 @@ class BaseAutoencoder(
         """
         return np.where(self.decision_function(X) < 0, -1, 1)
 
-    def sample(self, n_samples=1, random_state=None, *, conditions=None):
+    def sample(self, n_samples=1, random_state=None, *, conditions=None, complete=False):
         """Draw new rows.
 
         Parameters
@@ -393,6 +395,10 @@ class BaseAutoencoder(
             with weights p(given cells | z), and the other cells from p(x | z): for many prior
             codes this is p(x | given cells). Conditions that hardly occur leave few codes with
             weight, and so rows that resemble one another.
+        complete : bool, default=False
+            Whether rows have no gaps. Else cells are missing as in the rows of `fit`: in each
+            drawn row those that are in one of these, of 2,000 that are remembered, with a like
+            code. Where no cell was missing, none is.
 
         Returns
         -------
@@ -402,9 +408,5 @@ class BaseAutoencoder(
         """
         check_is_fitted(self)
         check_count("n_samples", n_samples)
-        codes, rows = _engine.spawn_seeds(self._seed_of_draws(random_state), 2)
-        if conditions is not None and not (isinstance(conditions, Mapping) and not conditions):
-            return self._draw_given(conditions, int(n_samples), codes, rows)
-        module = _engine.in_dtype(np.float64, self.module_, self._twin)
-        Z = self._draw_codes(int(n_samples), codes)
-        return self._as_given(self._table.backward(_engine.draw_rows(module, Z, rows)))
+        given, seed = self._cells_of(conditions), self._seed_of_draws(random_state)
+        return self._draw(given, int(n_samples), complete, seed)

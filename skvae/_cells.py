@@ -115,21 +115,31 @@ class CellsMixin:
             return added
         return self._schema.with_index_of(self._schema.frame_of(added), X)
 
-    def _draw_given(self, conditions, n_samples, codes, rows):
-        """Draw rows some of whose cells are given."""
-        given = self._cells_of(conditions)
+    def _draw(self, given, n_samples, complete, seed):
+        """Draw rows of which a row of cells is given, NaN where they are not."""
+        codes, rows, again, gaps = _engine.spawn_seeds(seed, 4)
         module = _engine.in_dtype(np.float64, self.module_, self._twin)
-        n_codes = int(np.clip(20 * n_samples, FEWEST_CODES, MOST_CODES))
-        Z = self._draw_codes(n_codes, codes)
-        drawn = _engine.draw_rows_given(module, self._table.forward(given), Z, n_samples, rows)
-        known = np.repeat(~np.isnan(given), n_samples, axis=0)
-        return self._as_given(np.where(known, given, self._table.backward(drawn)), known)
+        known, in_units = ~np.isnan(given), None
+        if known.any():
+            in_units = self._table.forward(given)
+            n_codes = int(np.clip(20 * n_samples, FEWEST_CODES, MOST_CODES))
+            many = self._draw_codes(n_codes, codes)
+            Z = _engine.draw_codes_given(module, in_units, many, n_samples, again)
+        else:
+            Z = self._draw_codes(n_samples, codes)
+        cells = self._table.backward(_engine.draw_rows(module, Z, rows, in_units))
+        if self._gaps is not None and not complete:
+            cells[self._gaps.draw(Z, gaps)] = np.nan
+        known = np.repeat(known, n_samples, axis=0)
+        return self._as_given(np.where(known, given, cells), known)
 
     def _cells_of(self, conditions):
-        """Return a row with the cells of {column: value}, the others missing."""
+        """Return a row with the cells of {column: value}, the others missing; all, of None."""
+        cells = np.full((1, self.n_features_in_), np.nan)
+        if conditions is None:
+            return cells
         if not isinstance(conditions, Mapping):
             raise TypeError(f"conditions must be a dict {{column: value}}. Got {conditions!r}.")
-        cells = np.full((1, self.n_features_in_), np.nan)
         for column, value in conditions.items():
             j, value = self._place(column, value)
             cells[0, j] = _as_float(column, value)

@@ -313,16 +313,21 @@ def draw_prior(module: LatentModel, n_samples: int, seed: int) -> NDArray:
     return x.normal_(generator=_generator(seed)).numpy()
 
 
-def draw_rows(module: LatentModel, Z: NDArray, seed: int) -> NDArray:
-    """Draw a row from p(x | z) for each code."""
+def draw_codes(
+    module: LatentModel, X: NDArray, forward: Callable[[NDArray], NDArray], seed: int
+) -> NDArray:
+    """Draw a code of each row; of an autoencoder it is the code."""
+    return run(module, "draw_code", X, forward, "cpu", _generator(seed))
+
+
+def draw_rows(module: LatentModel, Z: NDArray, seed: int, X: NDArray | None = None) -> NDArray:
+    """Draw a row from p(x | z) for each code; with a row X, in working units, for its gaps."""
+    generator = _generator(seed)
     with inferring(torch.device("cpu")):
-        return _drawn(module, torch.from_numpy(Z).to(_dtype(module)), _generator(seed)).numpy()
-
-
-def _drawn(
-    module: LatentModel, z: Tensor, generator: Generator, x: Tensor | None = None
-) -> Tensor:
-    return torch.cat([module.draw(part, generator, x) for part in _parts_to_decode(module, z)])
+        z = torch.from_numpy(Z).to(_dtype(module))
+        known = None if X is None else module.see(torch.from_numpy(X).to(_dtype(module))).cells
+        parts = [module.draw(part, generator, known) for part in _parts_to_decode(module, z)]
+        return torch.cat(parts).numpy()
 
 
 def _parts_to_decode(module: LatentModel, z: Tensor) -> Sequence[Tensor]:
@@ -340,22 +345,19 @@ def complete(
     return run(module, "complete", X, forward, "cpu", n_draws, _generator(seed))
 
 
-def draw_rows_given(
+def draw_codes_given(
     module: LatentModel, X: NDArray, Z: NDArray, n_samples: int, seed: int
 ) -> NDArray:
-    """Draw rows given what is known of one, X in working units, from codes of the prior.
-
-    Codes are drawn anew with weights p(x | z), and rows from these.
-    """
-    generator = _generator(seed)
+    """Draw codes again, with weights p(x | z) of what is known of a row X in working units."""
     with inferring(torch.device("cpu")):
         x, z = (torch.from_numpy(A).to(_dtype(module)) for A in (X, Z))
         parts = [module.log_prob_given(x, part) for part in _parts_to_decode(module, z)]
         log_weight = torch.cat(parts)
         if not torch.isfinite(log_weight.max()):
             raise ValueError("The conditions are impossible, or too far from all training rows.")
-        chosen = torch.multinomial(log_weight.softmax(0), n_samples, True, generator=generator)
-        return _drawn(module, z[chosen], generator, module.see(x).cells).numpy()
+        weight = log_weight.softmax(0)
+        chosen = torch.multinomial(weight, n_samples, True, generator=_generator(seed))
+        return Z[chosen.numpy()]
 
 
 # --------------------------------------------------------------------------------- persistence

@@ -7,8 +7,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import _blocks, _defaults, _engine
-from ._arrays import at_random, share_missing, share_out_totals, unless_uniform, with_weight
+from . import _blocks, _defaults, _engine, _gaps
+from ._arrays import (
+    at_random,
+    rows_in,
+    share_missing,
+    share_out_totals,
+    unless_uniform,
+    with_weight,
+)
 from ._defaults import resolved
 from ._outliers import threshold, without_outliers
 from ._progress import Epochs, Printer, with_callbacks
@@ -53,6 +60,8 @@ def cannot_continue(changed):
 
 class FittingMixin:
     """The steps of `fit`, for an estimator that applies its model as `BaseAutoencoder` does."""
+
+    _gaps = None  # which cells were missing in `fit`, if some were: `Gaps`
 
     # ------------------------------------------------------------------ what a subclass says
 
@@ -276,6 +285,7 @@ class FittingMixin:
 
         trained, of_trained = part(job.X, job.weights)
         self._finish(trained, of_trained, n_steps, seed)
+        self._gaps = self._fit_gaps(job) if self.module_.masks else None
         scores = self._log_density("score", trained)
         if np.isnan(scores).any():
             raise ValueError(
@@ -287,3 +297,11 @@ class FittingMixin:
             scores = self._score("score", trained)
         of_trained = np.ones(len(scores)) if of_trained is None else of_trained
         self.offset_ = float(threshold(scores, of_trained, self.contamination))
+
+    def _fit_gaps(self, job):
+        """Remember which cells are missing in which rows."""
+        n_rows = min(_gaps.MANY_ROWS, rows_in(_gaps.BYTES, job.X))
+        X, weights = at_random(job.X, job.weights, n_rows, job.seeds[4])
+        module = _engine.in_dtype(X.dtype, self.module_, self._twin)
+        codes = _engine.draw_codes(module, X, self._table.forward, job.seeds[4])
+        return _gaps.Gaps.of_weighted(codes, np.isnan(X[:]), weights, job.seeds[4])

@@ -110,7 +110,8 @@ def assert_of_the_schema(rows, frame, n_rows):
 
 def test_samples_and_reconstructions_keep_to_the_schema(Estimator, frame):
     model = quick(Estimator).fit(frame)
-    assert_of_the_schema(model.sample(300, random_state=0), frame, 300)
+    drawn = model.sample(300, random_state=0, complete=True)
+    assert_of_the_schema(drawn, frame, 300)
     assert_of_the_schema(model.inverse_transform(model.transform(frame)), frame, len(frame))
 
 
@@ -127,7 +128,8 @@ def test_samples_vary_in_every_column(Estimator, frame):
 
 def test_conditional_samples_keep_to_the_schema(Estimator, frame):
     given = {"city": "Bonn", "age": 40, "grade": "high", "member": True, "flag_gaps": False}
-    rows = quick(Estimator).fit(frame).sample(50, random_state=0, conditions=given)
+    model = quick(Estimator).fit(frame)
+    rows = model.sample(50, random_state=0, conditions=given, complete=True)
     assert_of_the_schema(rows, frame, 50)
     for name, value in given.items():
         assert set(rows[name]) == {value}
@@ -555,7 +557,7 @@ def test_a_fit_forgets_the_columns_of_the_one_before(Estimator, frame, X):
     model = quick(Estimator).fit(frame).fit(X)
     assert isinstance(model.sample(2), np.ndarray)
     np.testing.assert_array_equal(model.score_samples(X), quick(Estimator).fit(X).score_samples(X))
-    assert_of_the_schema(model.fit(frame).sample(5), frame, 5)
+    assert_of_the_schema(model.fit(frame).sample(5, complete=True), frame, 5)
 
 
 def test_a_warm_start_goes_on(Estimator, frame):
@@ -565,9 +567,9 @@ def test_a_warm_start_goes_on(Estimator, frame):
     assert model.loss_curve_[-1] < loss
     if Estimator is VAETransformer:  # whose loss is about minus its score
         assert model.score(frame) > first
-    assert_of_the_schema(model.sample(50), frame, 50)
+    assert_of_the_schema(model.sample(50, complete=True), frame, 50)
     model.fit(frame[:60])
-    assert_of_the_schema(model.sample(50), frame, 50)
+    assert_of_the_schema(model.sample(50, complete=True), frame, 50)
 
 
 def test_a_fit_that_fails_leaves_the_columns_of_the_one_before(Estimator, frame):

@@ -7,6 +7,7 @@ from helpers import ESTIMATORS, factor_rows, make_rows, quick
 from scipy.stats import multivariate_normal
 
 from skvae import AutoencoderTransformer, VAETransformer
+from skvae._gaps import Gaps
 from skvae._importance import effective, expected
 from skvae._vae_model import ENOUGH_DRAWS
 
@@ -187,7 +188,8 @@ def test_a_column_without_a_known_cell_does_no_harm(Estimator, X, scaling):
     holed[:, 2] = np.nan
     model = quick(Estimator, scaling=scaling).fit(holed)
     assert np.isfinite(model.score_samples(holed)).all()
-    assert np.isfinite(model.sample(5)).all()
+    assert np.isfinite(model.sample(5, complete=True)).all()
+    assert np.isnan(model.sample(5)[:, 2]).all()
     assert np.isfinite(model.impute(holed)).all()
     assert np.isfinite(model.transform(X)).all()
     assert (model.contributions(holed)[:, 2] == 0).all()
@@ -703,7 +705,8 @@ def test_a_total_of_which_little_is_known_does_not_explode():
     model = quick(AutoencoderTransformer, likelihood="multinomial", max_iter=30).fit(X)
     totals = model.inverse_transform(model.transform(X[1::2])).sum(axis=1)
     np.testing.assert_allclose(totals, 50, rtol=0.35)
-    np.testing.assert_allclose(model.sample(100).sum(axis=1), 50, rtol=0.35)
+    drawn = model.sample(100, complete=True)
+    np.testing.assert_allclose(drawn.sum(axis=1), 50, rtol=0.35)
 
 
 # ------------------------------------------------------- gaps that training has not seen any of
@@ -754,5 +757,80 @@ def test_what_fills_counts_has_the_total_that_the_known_ones_suggest(rng, with_t
         rows = np.isnan(holed[:, 3]) & (totals == total)
         for made in (filled, drawn):
             assert made[rows, 3].mean() == pytest.approx(X[rows, 3].mean(), rel=0.2)
-    drawn = vae.sample(500, random_state=0, conditions={0: 30, 1: 60, 2: 90})
+    drawn = vae.sample(500, random_state=0, conditions={0: 30, 1: 60, 2: 90}, complete=True)
     assert drawn[:, 3].mean() == pytest.approx(120, rel=0.2)
+
+
+# --------------------------------------------------------------------------------------- draws
+
+
+def rows_of_a_survey(n_samples=1500):
+    """Return rows of which two cells are missing together, and another where the first is high."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n_samples, 1)) + 0.3 * rng.normal(size=(n_samples, 5))
+    X[X[:, 0] > 0.8, 4] = np.nan
+    X[rng.random(n_samples) < 0.3, 1:3] = np.nan
+    return X
+
+
+def test_drawn_rows_have_gaps_as_those_of_fit_do(Estimator):
+    X = rows_of_a_survey()
+    drawn = quick(Estimator, max_iter=30).fit(X).sample(3000, random_state=0)
+    gaps, expected = np.isnan(drawn), np.isnan(X)
+    # (Errors of the share among the rows that are drawn, and among those that are remembered.)
+    np.testing.assert_allclose(gaps.mean(0), expected.mean(0), atol=0.05)
+    np.testing.assert_array_equal(gaps[:, 1], gaps[:, 2])
+    assert not gaps[:, [0, 3]].any()
+
+
+def test_drawn_cells_are_missing_where_those_of_like_rows_are(Estimator):
+    drawn = quick(Estimator, max_iter=30).fit(rows_of_a_survey()).sample(3000, random_state=0)
+    is_missing, first = np.isnan(drawn[:, 4]), drawn[:, 0]
+    assert is_missing[first > 1.5].mean() > 0.7
+    assert is_missing[first < 0].mean() < 0.1
+
+
+def test_rows_may_be_drawn_complete(Estimator):
+    model = quick(Estimator).fit(rows_of_a_survey())
+    complete, drawn = (model.sample(200, 0, complete=flag) for flag in (True, False))
+    assert np.isfinite(complete).all()
+    np.testing.assert_array_equal(np.where(np.isnan(drawn), np.nan, complete), drawn)
+
+
+def test_given_cells_are_not_missing(Estimator):
+    model = quick(Estimator).fit(rows_of_a_survey())
+    drawn = model.sample(300, random_state=0, conditions={1: 0.5})
+    assert (drawn[:, 1] == 0.5).all()
+    assert 0.1 < np.isnan(drawn[:, 2]).mean() < 0.6
+
+
+def test_a_fit_without_gaps_forgets_those_of_the_one_before(Estimator, X):
+    holed, _ = with_gaps(X)
+    for model in (quick(Estimator), quick(Estimator, warm_start=True)):
+        assert np.isnan(model.fit(holed).sample(50)).any()
+        assert np.isfinite(model.fit(X).sample(50)).all()
+
+
+def test_gaps_of_rows_are_drawn_in_proportion_to_their_weights(Estimator, rng):
+    X = rng.normal(size=(600, 3)) + np.repeat([0, 4, 8], 200)[:, None]
+    X[:200, 0] = X[200:400, 1] = np.nan
+    weights = np.repeat([3.0, 1.0, 0.0], 200)
+    X[400:, 2] = np.nan
+    drawn = quick(Estimator).fit(X, sample_weight=weights).sample(2000, random_state=0)
+    np.testing.assert_allclose(np.isnan(drawn).mean(0), [0.75, 0.25, 0], atol=0.06)
+
+
+def test_drawn_gaps_of_a_frame_are_those_of_its_library(Estimator):
+    frame = mixed_table().convert_dtypes()
+    frame.loc[::3, frame.columns[0]] = pd.NA
+    drawn = quick(Estimator).fit(frame).sample(90, random_state=0)
+    assert list(drawn.dtypes) == list(frame.dtypes)
+    assert 10 < drawn.iloc[:, 0].isna().sum() < 60
+    assert not drawn.iloc[:, 1:].isna().any(axis=None)
+
+
+@pytest.mark.parametrize("codes", [np.zeros((4, 2)), np.full((4, 2), 9.0)])
+def test_gaps_are_those_of_a_row_with_a_like_code(codes):
+    missing = np.repeat([[True, False], [False, True]], 50, axis=0)
+    drawn = Gaps(np.repeat([[0.0, 0.0], [9.0, 9.0]], 50, axis=0), missing).draw(codes, 0)
+    np.testing.assert_array_equal(drawn, np.tile(missing[0] ^ (codes[0] > 0), (4, 1)))

@@ -83,6 +83,15 @@ def test_a_kept_model_gives_the_same_bits(Estimator, X, keep, dtype, scaling, tm
 
 
 @pytest.mark.parametrize("keep", WAYS)
+def test_a_kept_model_draws_the_same_gaps(Estimator, X, keep, tmp_path):
+    holed = np.where(np.random.default_rng(0).random(X.shape) < 0.2, np.nan, X)
+    model = quick(Estimator).fit(holed)
+    expected = model.sample(50, random_state=0)
+    np.testing.assert_array_equal(keep(model, tmp_path).sample(50, random_state=0), expected)
+    assert np.isnan(expected).any()
+
+
+@pytest.mark.parametrize("keep", WAYS)
 def test_a_model_that_is_not_fitted_may_be_kept_too(Estimator, keep, tmp_path):
     again = keep(Estimator(3), tmp_path)
     assert again.get_params() == Estimator(3).get_params()
