@@ -94,6 +94,13 @@ def at_random(X, weights, n_rows, seed):
     return some_of(X, rows), None if weights is None else weights[rows]
 
 
+def resampled(weights, seed):
+    """Return indices of as many rows, repeated in proportion to their weights."""
+    return np.random.RandomState(seed).choice(
+        len(weights), len(weights), p=weights / weights.sum()
+    )
+
+
 def some_rows(X, sample_weight, random_state):
     """Return X and the weights, or random rows of them where they are many."""
     n_rows = min(MAX_ROWS, max(1000, rows_in(8 * PART_BYTES, X)))

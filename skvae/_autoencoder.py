@@ -9,6 +9,7 @@ from . import _defaults, _latent
 from ._arrays import at_random
 from ._autoencoder_model import Autoencoder
 from ._base import AUTO, RULES, BaseAutoencoder
+from ._defaults import is_auto
 from ._validation import Having, Interval, Options
 
 # Epochs up to which noise="auto" is none.
@@ -252,15 +253,15 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     def _model_parameters(self, X, blocks, n_train, share_missing):
         # Rows that are seen a few times are not learned by heart, and noise takes its time.
-        are_few = not isinstance(self.max_iter, str) and self.max_iter <= FEW_EPOCHS
-        noise = 0.0 if are_few and self.noise == "auto" else self.noise
+        are_few = not is_auto(self.max_iter) and self.max_iter <= FEW_EPOCHS
+        noise = 0.0 if are_few and is_auto(self.noise) else self.noise
         return {
             "noise": noise if isinstance(noise, str) else float(noise),
             "tied": bool(self.tied),
         }
 
     def _training_parameters(self, config):
-        return {"warmup": 0.0, "grace": 0.0, "averages": False, "most_lost": math.inf}
+        return {"warmup": 0.0, "grace": 0.0, "averages": False, "tolerated_loss": math.inf}
 
     def _finish(self, X, weights, n_steps, seed):
         self.latent_density_ = None

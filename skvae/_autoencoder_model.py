@@ -20,13 +20,15 @@ from ._principal import deviations, principal_axes
 # Noise in working units with which an autoencoder's rows are scored: errors far below what a
 # column varies would else decide.
 BLUR = 0.2
-# Components of a code that wide tables drown, if it has no more.
+# Codes of up to so many components count the same in the score: see `weight_of_code`.
 WIDE_CODE = 16
-# What is added to variances of codes, of their mean.
+# Added to the variances of codes, as a share of their mean.
 SHARE_OF_ALL = 0.01
-# Shares of the spread along the first axis of a PCA: what is less is not blown up to a code of
-# unit variance; what is left of a cell, or varies of a code, and is less than this is rounding.
-LEAST_SPREAD, ROUNDING = 1e-3, 1e-6
+# Axes of a PCA along which rows spread less than this share of the first are not blown up to
+# codes of unit variance.
+LEAST_SPREAD = 1e-3
+# What is left of a cell, or varies of a code, and is a smaller share than this is rounding.
+ROUNDING_SHARE = 1e-6
 # "auto" noise on a cell, as a share of what a PCA with as many components leaves of it. With it a
 # table is not learned by heart, and where nearly all can be restored it is hardly blurred.
 NOISE_SHARE = 0.4
@@ -90,15 +92,15 @@ class Autoencoder(LatentModel):
         self.register_buffer("noise_scale", torch.zeros(self.n_inputs))
         self.register_buffer("code_center", torch.zeros(n_components))
         self.register_buffer("code_scale", torch.eye(n_components))
-        self.noise, self.is_noisy = noise, False
+        self.noise_from_pca, self.is_noisy = noise == "auto", False
         if not isinstance(noise, str):
             self.noise_scale[: self.columns.n_cells] = noise
             self.is_noisy = noise > 0
 
     def start_from(self, other: LatentModel) -> None:
         super().start_from(other)
-        self.columns.forget(self.shared)  # training is by the plain error
-        if self.noise == "auto" and isinstance(other, Autoencoder):
+        self.columns.reset_learned(self.shared)  # training is by the plain error
+        if self.noise_from_pca and isinstance(other, Autoencoder):
             self._set_noise(other.noise_scale)
 
     def start_from_rows(
@@ -118,12 +120,14 @@ class Autoencoder(LatentModel):
         to_code = (axes / scale).t()
         of_masks = (0, self.n_inputs - len(axes))
         self.encoder.start_linear(nn.functional.pad(to_code, of_masks), -to_code @ center)
-        self.decoder.start_linear(self.columns.slopes(axes * scale), self.columns.start(mean))
+        self.decoder.start_linear(
+            self.columns.output_slopes(axes * scale), self.columns.outputs_for_mean(mean)
+        )
         residual = torch.linalg.vector_norm(centred.addmm_(centred @ axes, -axes.t()), dim=0)
         # Where rows have gaps, hiding more cells is noise enough. A linear model with noise would
         # be no PCA, nor has it much to learn by heart.
-        if self.noise == "auto" and not self.masks and self.encoder.skip is not None:
-            residual = residual.masked_fill(residual < ROUNDING * spread[0], 0)
+        if self.noise_from_pca and not self.masks and self.encoder.skip is not None:
+            residual = residual.masked_fill(residual < ROUNDING_SHARE * spread[0], 0)
             self._set_noise(NOISE_SHARE * residual)
 
     def _set_noise(self, scale: Tensor) -> None:
@@ -150,7 +154,7 @@ class Autoencoder(LatentModel):
         return self.log_prob(seen, out).sum(-1)
 
     def judge(self, x: Tensor, generator: Generator) -> Tensor:
-        if self.noise != "auto":  # who gives a noise asks for what removes it
+        if not self.noise_from_pca:  # who gives a noise asks for what removes it
             return self.bound(x, generator)
         seen = self._training_view(x, generator)
         return self.log_prob(seen, self.decoder(self.encoder(seen.input))).sum(-1)
@@ -170,7 +174,7 @@ class Autoencoder(LatentModel):
         covariance = centred.t() @ centred
         # Codes may lie in a subspace; a share of their variance keeps the rest from counting much,
         # and what rounding makes of constant ones from counting at all.
-        of_rounding = (ROUNDING * center).square() + TINY
+        of_rounding = (ROUNDING_SHARE * center).square() + TINY
         covariance.diagonal().add_(SHARE_OF_ALL * covariance.diagonal().mean() + of_rounding)
         self.code_center.copy_(center)
         self.code_scale.copy_(torch.linalg.cholesky(covariance))

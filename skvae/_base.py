@@ -1,6 +1,5 @@
 """What both estimators share: the scikit-learn side of every public method."""
 
-import warnings
 from contextlib import contextmanager
 from functools import partial
 from numbers import Integral, Real
@@ -37,6 +36,7 @@ from ._validation import (
     check_sample_weight,
 )
 from ._version import __version__
+from ._warn import warn
 from .likelihoods import LIKELIHOODS, Likelihood
 
 AUTO = Options(("auto",))
@@ -129,6 +129,7 @@ class BaseAutoencoder(
         if "module_" in state:
             state["module_"] = _engine.pack(self.module_)
             state["_table"] = vars(self._table)
+            state["_blocks"] = [tuple(block) for block in self._blocks]
             state["_gaps"] = self._gaps and self._gaps.state
             state["_skvae_version"] = __version__
             state.pop("_twin")
@@ -138,15 +139,15 @@ class BaseAutoencoder(
         state = dict(state)
         version = state.pop("_skvae_version", __version__)
         if version != __version__:
-            warnings.warn(
+            warn(
                 f"This {type(self).__name__} was fitted with skvae {version} and is loaded with "
-                f"{__version__}; results may differ.",
-                stacklevel=2,
+                f"{__version__}; results may differ."
             )
         if "module_" in state:
             state["module_"] = _engine.unpack(self._model_class, state["module_"])
             state["_twin"] = _engine.twin(state["module_"])
             state["_table"] = Table.from_state(state["_table"])
+            state["_blocks"] = [_blocks.Block(*block) for block in state["_blocks"]]
             state["_gaps"] = state.get("_gaps") and Gaps(*state["_gaps"])
         super().__setstate__(state)
 
@@ -181,35 +182,44 @@ class BaseAutoencoder(
         with _unchanged_on_failure(self):
             check_parameters(self, self._rules)
             _engine.resolve_device(self.device)
-            previous = self if self.warm_start and hasattr(self, "module_") else None
-            table, module = (previous._table, previous.module_) if previous else (None, None)
+            continues = bool(self.warm_start) and hasattr(self, "module_")
             data = {"X": X, "y": y}
             if sample_weight is not None:
                 data["metadata"] = {"sample_weight": sample_weight}
-            self._learn_columns(X, sample_weight, previous)
-            X = self._checked(X, reset=previous is None, ensure_min_samples=2)
+            if continues:
+                self._check_kinds_are_kept(X)
+            else:
+                self._learn_columns(X, sample_weight)
+            X = self._checked(X, reset=not continues, ensure_min_samples=2)
             X, weights = with_weight(X, check_sample_weight(sample_weight, len(X)))
-            self._fit(X, weights, table, module, data)
+            self._fit(X, weights, continues, data)
         return self
 
-    def _learn_columns(self, X, sample_weight, previous):
-        """Learn what the columns of training rows are, if they have names.
-
-        Rows of weight zero tell nothing of that, nor do those of a fit that continues another.
-        """
+    def _chosen_likelihood(self, X):
+        """Return the parameter, None for "auto"; raise if it names columns that X cannot have."""
         chosen = None if self.likelihood == "auto" else self.likelihood
         if isinstance(chosen, dict) and not is_frame(X):
             raise ValueError(
                 "A dict as likelihood names columns of a data frame, but X is none; name one "
                 f"likelihood for all of its columns. Got {self.likelihood!r}."
             )
-        if previous is not None:
-            if self._schema is None and isinstance(chosen, dict):
-                raise cannot_continue("likelihood")
-            changed = self._schema.of_other_kinds(X, chosen) if self._schema else []
-            if changed:
-                raise cannot_continue(f"the likelihood of {changed}")
-            return
+        return chosen
+
+    def _check_kinds_are_kept(self, X):
+        """Raise if a fit that continues another asks for other likelihoods of its columns."""
+        chosen = self._chosen_likelihood(X)
+        if self._schema is None and isinstance(chosen, dict):
+            raise cannot_continue("likelihood")
+        changed = self._schema.of_other_kinds(X, chosen) if self._schema else []
+        if changed:
+            raise cannot_continue(f"the likelihood of {changed}")
+
+    def _learn_columns(self, X, sample_weight):
+        """Learn what the columns of training rows are, if they have names.
+
+        Rows of weight zero tell nothing of that.
+        """
+        chosen = self._chosen_likelihood(X)
         self._schema = None
         if is_frame(X):
             check_array(np.zeros((len(X), 1)), ensure_min_samples=2, estimator=self)
@@ -265,9 +275,13 @@ class BaseAutoencoder(
         """Return cells as what `fit` was given: an array or a frame; see `Schema.decode`."""
         return X if self._schema is None else self._schema.decode(X, known)
 
+    def _module_in(self, dtype):
+        """Return the module that computes in this dtype."""
+        return _engine.in_dtype(dtype, self.module_, self._twin)
+
     def _run(self, verb, X, *args):
         """Apply a method of the module to validated rows, computing in their dtype."""
-        module = _engine.in_dtype(X.dtype, self.module_, self._twin)
+        module = self._module_in(X.dtype)
         result = _engine.run(module, verb, X, self._table.forward, self.device, *args)
         if X.dtype == np.float32 and not np.isfinite(result).all():
             # The square of a far value overflows.
@@ -325,7 +339,7 @@ class BaseAutoencoder(
                 f"X has {X.shape[1]} columns, but inverse_transform of {type(self).__name__} "
                 f"takes codes of n_components={self._n_features_out}."
             )
-        module = _engine.in_dtype(X.dtype, self.module_, self._twin)
+        module = self._module_in(X.dtype)
         Z = _engine.run(module, "decode", X, device=self.device)
         return self._as_given(self._table.backward(Z))
 
@@ -365,7 +379,7 @@ class BaseAutoencoder(
         return self.score_samples(X) - self.offset_
 
     def predict(self, X):
-        """Tell inliers from outliers. (For a reconstruction, inverse the transform.)
+        """Tell inliers from outliers. (For a reconstruction, use `inverse_transform`.)
 
         Parameters
         ----------

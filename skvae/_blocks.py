@@ -8,12 +8,14 @@ from sklearn.utils import gen_batches
 from . import _engine
 from ._arrays import some_rows
 from ._table import Layout
-from .likelihoods import LIKELIHOODS
+from .likelihoods import class_of
 
 # A column is smooth if it has more values than this, and none in more than this share of the rows.
 FEW_VALUES, SHARE_OF_ONE = 50, 0.1
 # It is coarse if it spans no more than this many steps, and has this many rows for each value.
 FEW_STEPS, ROWS_A_VALUE = 50, 10
+# The order of a row in working units.
+NUMBERS, INTERVALS, LEVELS = range(3)
 # Rows are heaped on a value if it has this many times those of the next one.
 HEAPED = 2
 
@@ -33,14 +35,16 @@ class Block(NamedTuple):
         return likelihood, len(self.columns) if self.levels is None else self.levels
 
     @property
-    def kind(self):
+    def likelihood_class(self):
         """The class of its likelihood, which says what its data are."""
-        return LIKELIHOODS.get(self.likelihood, self.likelihood)
+        return class_of(self.likelihood)
 
     @property
     def place(self):
-        """Where it stands in a row: 0 with numbers, 1 with intervals, 2 with levels."""
-        return 2 if self.levels else self.kind.n_cells - 1
+        """Where it stands in a row: with numbers, with intervals or with levels."""
+        if self.levels:
+            return LEVELS
+        return NUMBERS if self.likelihood_class.n_cells == 1 else INTERVALS
 
 
 def of_kinds(kinds, n_levels):
@@ -54,11 +58,6 @@ def of_kinds(kinds, n_levels):
         levels = tuple(n_levels[j] for j in columns) if kind == "categorical" else None
         blocks.append(Block(kind, columns, levels))
     return sorted(blocks, key=lambda block: block.place)
-
-
-def _values(X, columns):
-    """Return some columns, without a copy where they are all."""
-    return X if len(columns) == X.shape[1] else X[:, list(columns)]
 
 
 def is_binary(X):
@@ -109,31 +108,32 @@ def is_censored(x):
     return max(SHARE_OF_ONE * n_known, HEAPED * beside) <= there <= n_known - ROWS_A_VALUE
 
 
-def have_shares(X, blocks):
-    """Tell whether a column of flags has values between zero and one."""
-    flags = [block.columns for block in blocks if block.kind.has_own("redraw")]
-    return any(not is_binary(_values(X, columns)) for columns in flags)
+def stand_for_draws(X, blocks):
+    """Tell whether cells stand for draws, as shares of flags do, which new ones replace."""
+    return any(_engine.redraws(block.likelihood, X, block.columns) for block in blocks)
 
 
-def share_out_total(blocks):
+def are_of_one_total(blocks):
     """Tell whether a row is one total that is shared out over all columns."""
-    return all(block.kind.shares_out_total for block in blocks)
+    return all(block.likelihood_class.shares_out_total for block in blocks)
 
 
 def are_discrete(blocks):
     """Tell whether no column has real values: all are flags, counts or levels."""
-    return not any(block.kind.continuous for block in blocks)
+    return not any(block.likelihood_class.continuous for block in blocks)
 
 
 def are_mixed(blocks):
     """Tell whether real values stand beside flags, counts or levels."""
-    return len({block.kind.continuous for block in blocks}) == 2
+    return len({block.likelihood_class.continuous for block in blocks}) == 2
 
 
 def layout(blocks):
     """Return the order of columns in the model, and which are scaled."""
-    numbers, ordinal, last = ([b for b in blocks if b.place == place] for place in range(3))
-    kinds = [b.kind for b in numbers for _ in b.columns]
+    numbers, ordinal, last = (
+        [b for b in blocks if b.place == place] for place in (NUMBERS, INTERVALS, LEVELS)
+    )
+    kinds = [b.likelihood_class for b in numbers for _ in b.columns]
     continuous = [kind.continuous for kind in kinds]
     return Layout(
         np.array([j for block in numbers for j in block.columns], dtype=int),
@@ -147,16 +147,16 @@ def layout(blocks):
 
 def check_support(X, blocks, names, to_learn):
     """Raise a ValueError for the first value that a likelihood cannot learn from, or judge."""
-    for likelihood, columns, levels in blocks:
-        if levels is not None:
+    for block in blocks:
+        if block.levels is not None:
             continue
-        refused = _engine.unsupported(likelihood, X, columns, to_learn)
+        refused = _engine.unsupported(block.likelihood, X, block.columns, to_learn)
         if refused is None:
             continue
         column, value = refused
         where = "X" if names is None else f"column {names[column]!r}"
-        support = LIKELIHOODS.get(likelihood, likelihood).support
+        support = block.likelihood_class.support
         advice = "; for real-valued data use 'gaussian'" if to_learn else ""
         raise ValueError(
-            f"likelihood={likelihood!r} needs {support}, got {value:g} in {where}{advice}."
+            f"likelihood={block.likelihood!r} needs {support}, got {value:g} in {where}{advice}."
         )

@@ -1,7 +1,7 @@
 """What the training of a VAE maximises: bounds on log p(x), estimated with draws of the codes.
 
 Each takes the encoder's output, draws codes `z`, and knows the way back: from the gradient of
-log p(x | z) at z to that of the encoder's output. `factor` is the weight of the KL term.
+log p(x | z) at z to that of the encoder's output. `beta` is the weight of the KL term.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from torch.nn.functional import logsigmoid
 
 from ._scalars import scalar
 
-# Of a posterior from which several draws are taken; a code then has 9 nats.
+# Smallest scale of a posterior with several draws, by which gradients are divided. It leaves room
+# for 9 nats a component.
 SMALLEST_SCALE = 1e-4
 
 
@@ -41,8 +42,10 @@ def weighted(values: Tensor, weight: Tensor | None) -> Tensor:
 class OneDraw:
     """The evidence lower bound, by one draw of each code; its KL term in closed form."""
 
-    def __init__(self, out: Tensor, generator: Generator, factor: float):
-        self.out, self.factor = out, factor
+    weighs_draws = False  # whether `weigh` asks for log p(x | z), which costs
+
+    def __init__(self, out: Tensor, generator: Generator, beta: float):
+        self.out, self.beta = out, beta
         self.loc, raw = out.chunk(2, -1)
         self.half_scale = torch.sigmoid(raw)  # as in `split_posterior`
         self.shift = torch.empty_like(self.half_scale).normal_(0, 2, generator=generator)
@@ -51,9 +54,9 @@ class OneDraw:
 
     def value(self, log_prob: Tensor) -> Tensor:
         """Return the bound of each row from log p(x | z), (n_samples,)."""
-        return log_prob - self.factor * gaussian_kl(*split_posterior(self.out)).sum(-1)
+        return log_prob - self.beta * gaussian_kl(*split_posterior(self.out)).sum(-1)
 
-    def weights(self, log_prob: Tensor, weight: Tensor | None) -> Tensor | None:
+    def weigh(self, log_prob: Tensor, weight: Tensor | None) -> Tensor | None:
         """Return how much the draws count: as much as their rows."""
         return weight
 
@@ -62,11 +65,11 @@ class OneDraw:
 
         `grad` is the (weighted) gradient of log p(x | z) at z, `weight` that of rows.
         """
-        factor, half_scale = self.factor, self.half_scale
-        grad_loc = torch.sub(grad, weighted(self.loc, weight), alpha=factor)
+        beta, half_scale = self.beta, self.half_scale
+        grad_loc = torch.sub(grad, weighted(self.loc, weight), alpha=beta)
         # With respect to log_scale, of which the KL has the derivative scale^2 - 1; ...
         of_kl = torch.sub(scalar(1, grad), half_scale * half_scale, alpha=4)
-        grad_raw = (grad * self.shift).add_(weighted(of_kl, weight), alpha=factor)
+        grad_raw = (grad * self.shift).add_(weighted(of_kl, weight), alpha=beta)
         # ... then through d log_scale / d raw.
         grad_raw = torch.addcmul(grad_raw, grad_raw, half_scale, value=-1)
         return torch.cat((grad_loc, grad_raw), -1)
@@ -77,7 +80,7 @@ class ImportanceWeighted:
 
     The log of the mean of p(x, z) / q(z | x) over draws is nearer to log p(x) than the ELBO, and
     does not ask for a posterior that is normal. With one draw this is, in the mean, the ELBO with
-    the factor. One below one is a power of p(z) / q(z | x): less of a KL term beside the bound
+    that weight. One below one is a power of p(z) / q(z | x): less of a KL term beside the bound
     would reward codes far from the posterior. Of one above, the rest is a KL term beside it: from
     a power, the best of several draws would escape.
 
@@ -88,8 +91,11 @@ class ImportanceWeighted:
     Carlo Objectives. ICLR.
     """
 
-    def __init__(self, out: Tensor, n_draws: int, generator: Generator, factor: float):
-        self.out, self.power, self.excess = out, min(factor, 1.0), max(factor - 1.0, 0.0)
+    weighs_draws = True
+    _shares: Tensor  # of the draws in the bound of their row, known from `weigh` on
+
+    def __init__(self, out: Tensor, n_draws: int, generator: Generator, beta: float):
+        self.out, self.power, self.excess = out, min(beta, 1.0), max(beta - 1.0, 0.0)
         self.loc, raw = out.chunk(2, -1)
         # As in `split_posterior`; the gradient is divided by it.
         self.scale = (torch.sigmoid(raw) * scalar(2, raw)).clamp(min=SMALLEST_SCALE)
@@ -111,7 +117,7 @@ class ImportanceWeighted:
         kl = gaussian_kl(*split_posterior(self.out)).sum(-1)
         return bound - self.excess * kl
 
-    def weights(self, log_prob: Tensor, weight: Tensor | None) -> Tensor:
+    def weigh(self, log_prob: Tensor, weight: Tensor | None) -> Tensor:
         """Return the part of each draw in its row's bound, times the weight of the row.
 
         `log_prob` is log p(x | z); the shape is (n_draws, n_samples, 1).
@@ -122,7 +128,7 @@ class ImportanceWeighted:
     def backward(self, grad: Tensor, weight: Tensor | None) -> Tensor:
         """Return the gradient of the encoder's output.
 
-        `grad` is that of log p(x | z) at z, times the draw's share and the weight of its row.
+        `grad` is that of log p(x | z) at z, times what `weigh`, which comes first, gave the draw.
         Derived as usual, the signal would fade as draws are added; reparametrised twice, it does
         not: what of the gradient is noise only is left out, and a draw with the share s counts by
         s^2, or, where its weight has a power, by s (1 - power (1 - s)).

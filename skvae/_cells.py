@@ -7,7 +7,6 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.utils import gen_batches
-from sklearn.utils.validation import check_is_fitted
 
 from . import _engine
 from ._validation import check_count
@@ -42,13 +41,12 @@ class CellsMixin:
             curve, as ordinal ones and those under scaling="quantile" are), categories with the
             likeliest level.
         """
-        check_is_fitted(self)
-        seed = self._seed_of_draws(random_state)
         cells = self._validated(X)[:]
         holed = np.flatnonzero(np.isnan(cells).any(axis=1))
         if n_draws is None:
             return self._filled(X, cells, holed, self._expected(cells[holed]))
         check_count("n_draws", n_draws)
+        seed = self._seed_of_draws(random_state)
         tables = self._completed(cells[holed], int(n_draws), seed)
         return [self._filled(X, cells, holed, completed) for completed in tables]
 
@@ -56,7 +54,7 @@ class CellsMixin:
         """Return this many draws of rows given what is known of them."""
         if not len(cells):
             return [cells] * n_draws
-        module = _engine.in_dtype(cells.dtype, self.module_, self._twin)
+        module = self._module_in(cells.dtype)
         drawn = _engine.complete(module, cells, self._table.forward, n_draws, seed)
         return [self._table.backward(drawn[:, i]) for i in range(n_draws)]
 
@@ -106,7 +104,6 @@ class CellsMixin:
             log p(x_j | z), by importance sampling; these sum to log p(x) plus the divergence of
             the posterior from the prior.
         """
-        check_is_fitted(self)
         cells = self._validated(X)[:]
         added = self._table.in_order(self._run("contributions", cells))
         added = np.where(np.isnan(cells), 0, added + self._table.log_slopes(cells))
@@ -118,7 +115,7 @@ class CellsMixin:
     def _draw(self, given, n_samples, complete, seed):
         """Draw rows of which a row of cells is given, NaN where they are not."""
         codes, rows, again, gaps = _engine.spawn_seeds(seed, 4)
-        module = _engine.in_dtype(np.float64, self.module_, self._twin)
+        module = self._module_in(np.float64)
         known, in_units = ~np.isnan(given), None
         if known.any():
             in_units = self._table.forward(given)

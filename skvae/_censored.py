@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import softplus
 
 from ._likelihood import OfParts
-from ._real import Gaussian
+from ._real import LEAST_SCALE
 from ._scalars import scalar
 
 # The scale of a logistic distribution of variance one.
@@ -42,7 +42,7 @@ class CensoredLogistic(OfParts):
     n_read_off = 2
     shared_is_variance = True
     n_updates = 10
-    floor = Gaussian.floor
+    least_variance = LEAST_SCALE**2
 
     # The share of the rows that must have the limit, which is less than what makes "auto" choose
     # this likelihood: that looks at other rows. And where it is if there is none.
@@ -75,7 +75,7 @@ class CensoredLogistic(OfParts):
         return (x - loc) * per_scale, is_beyond, per_scale
 
     def _scale(self, variance: Tensor) -> Tensor:
-        return SCALE * variance.clamp(min=self.floor).sqrt()
+        return SCALE * variance.clamp(min=self.least_variance).sqrt()
 
     def _log_prob(self, error: Tensor, is_beyond: Tensor, per_scale: Tensor) -> Tensor:
         # The density is the product of the probabilities on either side, over the scale.
@@ -111,4 +111,4 @@ class CensoredLogistic(OfParts):
         # The variance times one plus the slope of the log-density by the log of the scale.
         slope = self._pull(error, is_beyond).mul_(error)
         change = slope.sub_(is_beyond).add_(scalar(1, error))
-        return (change.mul_(shared[0].clamp(min=self.floor)),)
+        return (change.mul_(shared[0].clamp(min=self.least_variance)),)

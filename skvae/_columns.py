@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from .likelihoods import LIKELIHOODS, Likelihood
+from .likelihoods import Likelihood, class_of
 
 # A likelihood's name or class, and its columns: how many, or the number of levels of each.
 BlockSpec = tuple[str | type[Likelihood], int | tuple[int, ...]]
@@ -33,9 +33,7 @@ def resolve_likelihood(
     likelihood: str | type[Likelihood], levels: tuple[int, ...] | None = None
 ) -> Likelihood:
     """Return an instance of the likelihood with this name, or of this class."""
-    cls: Callable[..., Likelihood] = (
-        LIKELIHOODS[likelihood] if isinstance(likelihood, str) else likelihood
-    )
+    cls: Callable[..., Likelihood] = class_of(likelihood)
     return cls() if levels is None else cls(levels=levels)
 
 
@@ -43,7 +41,7 @@ def _slices(widths: Sequence[int]) -> list[slice]:
     return [slice(*ends) for ends in pairwise(accumulate(widths, initial=0))]
 
 
-def apart(out: Tensor, n_params: int) -> tuple[Tensor, ...]:
+def split_params(out: Tensor, n_params: int) -> tuple[Tensor, ...]:
     """Return the parameters that lie side by side, each in one piece of memory.
 
     On what has holes, elementwise functions take several times as long.
@@ -103,7 +101,7 @@ class Columns:
         own = self._part(out, outputs)
         n, n_shared = likelihood.n_params, likelihood.n_shared
         vectors = self._part(shared, cells).unbind()[:n_shared] if n_shared else ()
-        return (*((own,) if n == 1 else apart(own, n)), *vectors)
+        return (*((own,) if n == 1 else split_params(own, n)), *vectors)
 
     def log_prob(self, x: Tensor, out: Tensor, shared: Tensor) -> Tensor:
         """Return the log-density of each column in nats, shape (..., n_columns)."""
@@ -205,7 +203,7 @@ class Columns:
         """The cells whose first shared number is the variance of their noise."""
         return [slot.cells for slot in self.slots if slot.likelihood.shared_is_variance]
 
-    def forget(self, shared: Tensor) -> None:
+    def reset_learned(self, shared: Tensor) -> None:
         """Set those of the shared vectors that are learned to what they start from."""
         for likelihood, cells, _ in self.slots:
             shared[: likelihood.n_shared - likelihood.n_read_off, cells] = 1
@@ -224,7 +222,7 @@ class Columns:
             blurred[0, cells] += noise**2
         return blurred
 
-    def start(self, mean: Tensor) -> Tensor:
+    def outputs_for_mean(self, mean: Tensor) -> Tensor:
         """Return an output of the decoder with about this mean, shape (n_outputs,)."""
         parts = [slot.likelihood.params_for_mean(mean[slot.cells]) for slot in self.slots]
         return torch.cat([param for params in parts for param in params])
@@ -234,7 +232,7 @@ class Columns:
         """Whether the first output for each cell is its mean."""
         return all(slot.likelihood.starts_with_mean for slot in self.slots)
 
-    def slopes(self, of_means: Tensor) -> Tensor:
+    def output_slopes(self, of_means: Tensor) -> Tensor:
         """Return slopes of the outputs, (n_outputs, ...), from those of means: zero for others."""
         parts = []
         for slot in self.slots:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-# Steps of the optimiser after which most tables are learned, and rows from which they are more.
+# Steps of the optimiser that suffice for most tables; above so many rows they grow.
 N_STEPS, MANY_ROWS = 4_000, 10_000
 # The width that hidden layers may have however few the rows.
 LEAST_WIDTH = 128
@@ -13,9 +13,14 @@ SOME_COLUMNS, MANY_COLUMNS = 64, 256
 MIN_EPOCHS, MAX_EPOCHS = 20, 500
 
 
+def is_auto(value):
+    """Tell whether a parameter is left to us."""
+    return isinstance(value, str) and value == "auto"
+
+
 def resolved(value, default, *args):
     """Return the value of a parameter, or what its default makes of the arguments if "auto"."""
-    return default(*args) if isinstance(value, str) and value == "auto" else value
+    return default(*args) if is_auto(value) else value
 
 
 def power_of_two(number, low, high):

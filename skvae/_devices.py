@@ -51,7 +51,7 @@ def resolve_device(device: str, work: float = 0.0) -> torch.device:
     return named
 
 
-def with_float64(device: torch.device) -> torch.device:
+def device_with_float64(device: torch.device) -> torch.device:
     """Return the device, or the CPU instead of one that has no float64, as results are."""
     return torch.device("cpu") if device.type == "mps" else device
 

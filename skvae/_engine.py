@@ -9,8 +9,8 @@ from __future__ import annotations
 import copy
 import functools
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,11 +18,18 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from ._columns import resolve_likelihood
-from ._devices import inferring, limited_threads, on_cpu, resolve_device, shielded, with_float64
+from ._devices import (
+    device_with_float64,
+    inferring,
+    limited_threads,
+    on_cpu,
+    resolve_device,
+    shielded,
+)
 from ._latent_model import LatentModel
 from ._rows import GATHERED_BYTES, BlockRows, Part, Rows, RowsInMemory, shuffled
 from ._training import History, Plan, train
-from .likelihoods import Likelihood
+from .likelihoods import Likelihood, class_of
 
 # Rows larger than this are not copied into memory for training, but read block by block.
 IN_MEMORY_BYTES = 2**26
@@ -55,6 +62,25 @@ def spawn_seeds(seed: int, n: int) -> list[int]:
     return [int(s.generate_state(1)[0]) for s in np.random.SeedSequence(seed).spawn(n)]
 
 
+class Seeds(NamedTuple):
+    """The seeds of a fit.
+
+    weights, order, noise : of the first weights, of the order of rows, and of the noise in steps.
+    scaling, after : of the rows that scaling is learned from, and of what is read off the model.
+    """
+
+    weights: int
+    order: int
+    noise: int
+    scaling: int
+    after: int
+
+    @classmethod
+    def spawn(cls, seed: int) -> Seeds:
+        """Return seeds of independent streams, from one."""
+        return cls(*spawn_seeds(seed, len(cls._fields)))
+
+
 def _generator(seed: int, device: torch.device | str = "cpu") -> Generator:
     return Generator(device).manual_seed(seed)
 
@@ -72,15 +98,29 @@ def unsupported(
     resolved = resolve_likelihood(likelihood)
     if not resolved.has_own("accepts"):  # what is finite, as X is known to be
         return None
-    size = max(1, BATCH_BYTES // (8 * X[0].nbytes))
-    for start in range(0, len(X), size):
-        x = torch.from_numpy(X[start : start + size][:, list(columns)])
+    for x in _some_columns(X, columns):
         allowed = resolved.accepts(x) if to_learn else resolved.judges(x)
         refused = (~allowed & ~torch.isnan(x)).nonzero()
         if len(refused):
             row, column = refused[0].tolist()
             return columns[column], x[row, column].item()
     return None
+
+
+def redraws(likelihood: LikelihoodParameter, X: NDArray, columns: Sequence[int]) -> bool:
+    """Tell whether values in these columns stand for draws, so that `redraw` changes them."""
+    if not class_of(likelihood).has_own("redraw"):
+        return False
+    resolved, generator = resolve_likelihood(likelihood), _generator(0)
+    parts = _some_columns(X, columns)
+    return any(bool((resolved.redraw(x, generator) != x)[~x.isnan()].any()) for x in parts)
+
+
+def _some_columns(X: NDArray, columns: Sequence[int]) -> Iterator[Tensor]:
+    """Yield these columns of X, some rows at a time."""
+    size = max(1, BATCH_BYTES // (8 * X[0].nbytes))
+    for start in range(0, len(X), size):
+        yield torch.from_numpy(X[start : start + size][:, list(columns)])
 
 
 def fit(
@@ -93,7 +133,7 @@ def fit(
     n_held_out: int,
     dtype: str,
     device: str,
-    seeds: list[int],
+    seeds: Seeds,
     start: LatentModel | None,
     report: Callable[[History, Callable[[], LatentModel]], bool],
 ) -> tuple[LatentModel, History]:
@@ -111,14 +151,14 @@ def fit(
         where = resolve_device(device, work)
         row_bytes = max(X[0].nbytes, torch_dtype.itemsize * model.columns.n_cells)
         read = _reader(X, row_bytes, forward, sample_weight, torch_dtype, where)
-        rows = _split(len(X), row_bytes, read, n_held_out, _generator(seeds[1]))
+        rows = _split(len(X), row_bytes, read, n_held_out, _generator(seeds.order))
         if isinstance(rows, RowsInMemory):
             _forget_new_levels(model, rows.train.x, rows.held_out.x)
-        on_cpu(lambda: _initialize(model, rows, start, _generator(seeds[0])))
+        on_cpu(lambda: _initialize(model, rows, start, _generator(seeds.weights)))
     with shielded(where), limited_threads(work):
         model = model.to(where)
-        generators = (_generator(seeds[1]), _generator(seeds[2], where))
-        finished = functools.partial(_finished, model, rows, seeds[2])
+        generators = (_generator(seeds.order), _generator(seeds.noise, where))
+        finished = functools.partial(_finished, model, rows, seeds.noise)
         history = train(model, rows, plan, generators, lambda history: report(history, finished))
         return finished(), history
 
@@ -132,14 +172,14 @@ def _initialize(
     some = _to_cpu(rows.some(n_rows))
     mean = _mean(some)
     model.initialize(generator, mean)
-    model.note_values(_in_order(some.x[:: -(-len(some.x) // MANY_ROWS)]))
+    model.note_values(_sorted_columns(some.x[:: -(-len(some.x) // MANY_ROWS)]))
     if start is not None:
         model.start_from(start)
     elif by_pca:
         model.start_from_rows(*some, mean, generator)
 
 
-def _in_order(x: Tensor) -> Tensor:
+def _sorted_columns(x: Tensor) -> Tensor:
     """Return each column of x in ascending order, in a tenth of the time that torch would take."""
     return torch.from_numpy(np.sort(x.t().contiguous().numpy())).t()
 
@@ -254,9 +294,9 @@ def _to_cpu(part: Part) -> Part:
 
 def frozen(model: LatentModel) -> LatentModel:
     """Return a copy on the CPU in eval mode; its parameters own their memory."""
-    twin = on_cpu(lambda: type(model)(**model.config)).to(_dtype(model))
-    twin.load_state_dict({k: v.detach().cpu().clone() for k, v in model.state_dict().items()})
-    return twin.eval().requires_grad_(False)
+    copied = on_cpu(lambda: type(model)(**model.config)).to(_dtype(model))
+    copied.load_state_dict({k: v.detach().cpu().clone() for k, v in model.state_dict().items()})
+    return copied.eval().requires_grad_(False)
 
 
 # ----------------------------------------------------------------------------------- inference
@@ -293,7 +333,7 @@ def run(
     row_bytes = X.itemsize * module.breadth(verb)
     size = max(1, min(max(CACHED_BYTES // row_bytes, A_FEW_ROWS), BATCH_BYTES // row_bytes))
     work = 0.5 * min(size, len(X)) * module.n_weights * module.n_passes(verb)
-    where = with_float64(resolve_device(device, work))
+    where = device_with_float64(resolve_device(device, work))
     if where.type != "cpu":
         module = copy.deepcopy(module).to(where)
     # Some rows take as long to be mapped as one, where columns are many.

@@ -1,6 +1,5 @@
 """What `fit` does once parameters and rows are checked: what it decides, trains, and reads off."""
 
-import math
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -16,7 +15,7 @@ from ._arrays import (
     unless_uniform,
     with_weight,
 )
-from ._defaults import resolved
+from ._defaults import is_auto, resolved
 from ._outliers import threshold, without_outliers
 from ._progress import Epochs, Printer, with_callbacks
 from ._table import Table
@@ -37,8 +36,7 @@ class Job(NamedTuple):
     config : the arguments of the model class.
     plan : how to train.
     n_held_out : rows that are held out.
-    seeds : of the first weights, of the order of rows, of noise, of the scaling, and of what is
-        read off afterwards.
+    seeds : what is random.
     """
 
     X: Any
@@ -47,7 +45,7 @@ class Job(NamedTuple):
     config: dict
     plan: Plan
     n_held_out: int
-    seeds: list
+    seeds: _engine.Seeds
 
 
 def cannot_continue(changed):
@@ -76,8 +74,7 @@ class FittingMixin:
     def _training_parameters(self, config):
         """Return the numbers of a `Plan` that are the model's own, of which `config` are known.
 
-        They tell in what part of training the KL term, and the loss, are given time, whether
-        weights are averaged, and how much of a gain may be lost.
+        That is `warmup`, `grace`, `averages` and `tolerated_loss`.
         """
         raise NotImplementedError
 
@@ -95,11 +92,12 @@ class FittingMixin:
     # ------------------------------------------------------------------------------------ steps
 
     @with_callbacks
-    def _fit(self, X, weights, table, start, data):
-        """Fit to validated rows, from the table and module of a previous fit if there is one."""
-        blocks = self._blocks_of(X, is_refit=start is not None)
+    def _fit(self, X, weights, continues, data):
+        """Fit to validated rows, from the table and module of the previous fit if it goes on."""
+        table, start = (self._table, self.module_) if continues else (None, None)
+        blocks = self._blocks_of(X, continues)
         self._check_support(X, blocks, to_learn=True)
-        seeds = _engine.spawn_seeds(self._seed_of_draws(None), 5)
+        seeds = _engine.Seeds.spawn(self._seed_of_draws(None))
         job = self._job(X, weights, blocks, start, seeds)
         self._check_warm_start(start, job.config)
         if self.robust:
@@ -130,7 +128,7 @@ class FittingMixin:
         config = self._model_config(X, blocks, n_train, missing) | {"masks": missing > 0}
         if start is not None:
             config["masks"] |= start.config["masks"]
-            if isinstance(self.hidden_layer_sizes, str):  # "auto"
+            if is_auto(self.hidden_layer_sizes):
                 config["hidden_layer_sizes"] = start.config["hidden_layer_sizes"]
         plan = self._plan(n_train, blocks, missing, config)
         return Job(X, unless_uniform(weights), blocks, config, plan, n_held_out, seeds)
@@ -190,10 +188,10 @@ class FittingMixin:
             _blocks.layout(job.blocks),
             scaling=self.scaling,
             sample_weight=job.weights,
-            random_state=job.seeds[3],
+            random_state=job.seeds.scaling,
         )
 
-    def _blocks_of(self, X, is_refit):
+    def _blocks_of(self, X, continues):
         """Return which likelihood the columns of validated rows have.
 
         What was found in the rows of a first fit holds for those of others that continue it.
@@ -201,8 +199,8 @@ class FittingMixin:
         if self._schema is not None:
             n_levels = [None if n is None else len(n) for n in self._schema.levels]
             return _blocks.of_kinds(self._schema.kinds, n_levels)
-        if self.likelihood == "auto" and is_refit:
-            return [_blocks.Block(*block) for block in self._blocks]
+        if self.likelihood == "auto" and continues:
+            return self._blocks
         if self.likelihood != "auto":
             return _blocks.of_one_kind(self.likelihood, X)
         if share_out_totals(X):
@@ -255,7 +253,7 @@ class FittingMixin:
     def _attributes(self, job, module, table, history):
         """Return the fitted attributes that a model brings."""
         attributes = {
-            "_blocks": [tuple(block) for block in job.blocks],
+            "_blocks": job.blocks,
             "module_": module,
             "_twin": _engine.twin(module),
             "_table": table,
@@ -275,8 +273,8 @@ class FittingMixin:
 
         Where rows are many, it is done on a part of them.
         """
-        seed = job.seeds[4]
-        n_steps = self.n_iter_ * math.ceil((len(job.X) - job.n_held_out) / job.plan.batch_size)
+        seed = job.seeds.after
+        n_steps = self.n_iter_ * job.plan.steps_per_epoch(len(job.X) - job.n_held_out)
         n_weights, n_passes = self.module_.n_weights, self.module_.n_passes("score")
 
         def part(X, weights):
@@ -301,7 +299,10 @@ class FittingMixin:
     def _fit_gaps(self, job):
         """Remember which cells are missing in which rows."""
         n_rows = min(_gaps.MANY_ROWS, rows_in(_gaps.BYTES, job.X))
-        X, weights = at_random(job.X, job.weights, n_rows, job.seeds[4])
-        module = _engine.in_dtype(X.dtype, self.module_, self._twin)
-        codes = _engine.draw_codes(module, X, self._table.forward, job.seeds[4])
-        return _gaps.Gaps.of_weighted(codes, np.isnan(X[:]), weights, job.seeds[4])
+        X, weights = at_random(job.X, job.weights, n_rows, job.seeds.after)
+        module = self._module_in(X.dtype)
+        codes = _engine.draw_codes(module, X, self._table.forward, job.seeds.after)
+        missing = np.isnan(X[:])
+        if self._schema is not None:  # unknown levels are missing, where draws cannot be
+            missing &= self._schema.nullable
+        return _gaps.Gaps.of_weighted(codes, missing, weights, job.seeds.after)

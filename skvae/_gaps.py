@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from ._arrays import resampled
+
 # Rows of `fit` that are remembered, and bytes that they take to be looked at.
 MANY_ROWS, BYTES = 2_000, 2**25
 # Rows that have like codes, at least.
@@ -11,7 +13,7 @@ N_ALIKE = 20
 class Gaps:
     """What is missing of rows, by their codes: a decision tree tells which codes are alike.
 
-    codes : drawn as those will be of which gaps are asked, so that all rows have their turn.
+    codes : those of rows, drawn, since those that are asked about are draws, too.
     missing : booleans, shape (n_samples, n_features).
     """
 
@@ -28,8 +30,7 @@ class Gaps:
     def of_weighted(cls, codes, missing, weights, seed):
         """Remember rows that are repeated in proportion to their weights, if these differ."""
         if weights is not None:
-            rng = np.random.RandomState(seed)
-            rows = rng.choice(len(codes), len(codes), p=weights / weights.sum())
+            rows = resampled(weights, seed)
             codes, missing = codes[rows], missing[rows]
         return cls(codes, missing)
 

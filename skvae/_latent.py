@@ -8,6 +8,8 @@ from sklearn import config_context
 from sklearn.base import clone
 from sklearn.utils.validation import has_fit_parameter
 
+from ._arrays import resampled
+
 
 def fit(density, Z, sample_weight, seed):
     """Return a density fitted to codes Z of shape (n_samples, n_components)."""
@@ -17,8 +19,7 @@ def fit(density, Z, sample_weight, seed):
         if has_fit_parameter(density, "sample_weight"):
             weights = {"sample_weight": sample_weight}
         else:  # a mixture takes no weights: rows are repeated in proportion instead
-            rng = np.random.RandomState(seed)
-            Z = Z[rng.choice(len(Z), len(Z), p=sample_weight / sample_weight.sum())]
+            Z = Z[resampled(sample_weight, seed)]
     # Codes are NumPy's, whatever X was; a mixture refuses to start under array-API dispatch.
     with config_context(array_api_dispatch=False):
         return density.fit(Z, **weights)

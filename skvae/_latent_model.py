@@ -17,11 +17,11 @@ from torch import Generator, Tensor, nn
 
 from ._columns import BlockSpec, Columns
 from ._networks import MLP
-from ._real import rounding
+from ._real import rounding_variance
 
 TINY = 1e-30
-# The least of a number that may be any, as finite as what is written to a file must be.
-ANY = -1e30
+# Stands for minus infinity in `least_variance`: what is written to a file must be finite.
+NO_BOUND = -1e30
 # Times that an encoder which was trained without gaps looks at those that it has filled.
 N_REFILLS = 10
 
@@ -29,15 +29,15 @@ N_REFILLS = 10
 class Moment(NamedTuple):
     """Where training is.
 
-    warmth : what part of its weight the KL term has, rising from 0 to 1 in warm-up.
+    kl_warmth : what part of its weight the KL term has, rising from 0 to 1 in warm-up.
     rate : by how much the likelihood's shared vectors follow the newest batch.
     """
 
-    warmth: float = 1.0
+    kl_warmth: float = 1.0
     rate: float = 1.0
 
 
-def partly_hidden(observed: Tensor, generator: Generator) -> Tensor:
+def hide_more(observed: Tensor, generator: Generator) -> Tensor:
     """Return which cells the encoder is shown in training, of those that are observed.
 
     Each row also gets the gaps of another row, as cells go missing together ("Copy-masking",
@@ -93,7 +93,7 @@ class LatentModel(nn.Module):
         self.register_buffer("shared", torch.ones(columns.n_shared, columns.n_cells))
         columns.read_off(torch.full((2, columns.n_cells), torch.nan), self.shared)
         self.register_buffer(
-            "least_variance", torch.full((columns.n_cells,), ANY, dtype=torch.float32)
+            "least_variance", torch.full((columns.n_cells,), NO_BOUND, dtype=torch.float32)
         )
         for cells in columns.with_variance:
             self.least_variance[cells] = 0
@@ -104,7 +104,7 @@ class LatentModel(nn.Module):
         """Draw the weights; the decoder starts at the data's mean, shape (n_cells,)."""
         self.encoder.initialize(generator, self.gain)
         self.decoder.initialize(generator, self.gain)
-        self.decoder.biases[-1].data.copy_(self.columns.start(mean))
+        self.decoder.biases[-1].data.copy_(self.columns.outputs_for_mean(mean))
 
     def note_values(self, ordered: Tensor) -> None:
         """Let no column have less noise than comes of rounding to the values that it takes.
@@ -114,7 +114,7 @@ class LatentModel(nn.Module):
         outweigh all other columns. What else a likelihood reads off the values is set, too.
         """
         for cells in self.columns.with_variance:
-            self.least_variance[cells] = rounding(ordered[:, cells])
+            self.least_variance[cells] = rounding_variance(ordered[:, cells])
         self.columns.read_off(ordered, self.shared)
 
     def start_from_rows(
@@ -130,23 +130,23 @@ class LatentModel(nn.Module):
                 mine.copy_(theirs)
             self.shared.copy_(other.shared)
 
-    def see(self, x: Tensor, hider: Generator | None = None) -> Seen:
-        """Tell the values of rows from their gaps; with a `hider`, hide more from the encoder."""
+    def see(self, x: Tensor, generator: Generator | None = None) -> Seen:
+        """Tell the values of rows from their gaps; given a generator, hide more at random."""
         if not self.masks and not math.isnan(x.sum()):
             return Seen(x, None, self.columns.embed(x))
         missing = torch.isnan(x)
         cells, observed = x.masked_fill(missing, 0), (~missing).to(x.dtype)
         if not self.masks:
-            shown, holed = self.columns.embed(cells).clone(), missing.any(-1)
-            shown[holed] = self._refilled(shown[holed], cells[holed], missing[holed])
+            shown, has_gaps = self.columns.embed(cells).clone(), missing.any(-1)
+            shown[has_gaps] = self._refilled(shown[has_gaps], cells[has_gaps], missing[has_gaps])
             return Seen(self.columns.with_gaps(cells, missing), observed, shown)
-        told = self._of_columns(observed)
-        if hider is not None:
-            told = partly_hidden(told, hider)
-        visible = told.index_select(-1, self.column_of) if self.is_wide else told
-        shown = self.columns.embed(cells) * visible
+        visible = self._of_columns(observed)
+        if generator is not None:
+            visible = hide_more(visible, generator)
+        visible_cells = visible.index_select(-1, self.column_of) if self.is_wide else visible
+        shown = self.columns.embed(cells) * visible_cells
         cells = self.columns.with_gaps(cells, missing)
-        return Seen(cells, observed, torch.cat([shown, told], -1))
+        return Seen(cells, observed, torch.cat([shown, visible], -1))
 
     def _refilled(self, shown: Tensor, cells: Tensor, missing: Tensor) -> Tensor:
         """Return what an encoder sees that knows no gaps: in turn, what was made of them."""
@@ -156,9 +156,9 @@ class LatentModel(nn.Module):
             shown = self.columns.embed(torch.where(missing, made, cells))
         return shown
 
-    def _training_view(self, x: Tensor, hider: Generator | None = None) -> Seen:
+    def _training_view(self, x: Tensor, generator: Generator | None = None) -> Seen:
         # Without gaps in the training rows there is nothing to look for.
-        return self.see(x, hider) if self.masks else Seen(x, None, self.columns.embed(x))
+        return self.see(x, generator) if self.masks else Seen(x, None, self.columns.embed(x))
 
     def log_prob(self, seen: Seen, out: Tensor, shared: Tensor | None = None) -> Tensor:
         """Return log p(x | z) by column, zero where it is missing, (..., n_columns).
@@ -329,7 +329,7 @@ class LatentModel(nn.Module):
         self.shared.copy_(learned)
         if not self.columns.with_variance:
             return
-        are_variances = self.least_variance > ANY
+        are_variances = self.least_variance > NO_BOUND
         # (Those without a known cell among the latest rows tell nothing.)
         moved = are_variances & (found[0] != learned[0])
         if moved.any():

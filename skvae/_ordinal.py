@@ -5,14 +5,12 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Generator, Tensor
 from torch.nn.functional import softplus
 
 from ._likelihood import Likelihood
-from ._real import LOG_2PI
+from ._real import LEAST_SCALE, LOG_2PI, raw_of_scale
 
 
 class Ordinal(Likelihood):
@@ -34,7 +32,7 @@ class Ordinal(Likelihood):
     """
 
     n_cells = 2
-    floor = 0.01
+    least_scale = LEAST_SCALE
     # Narrower than this, relative to where it is, an interval is a point with a correction, for
     # the difference of its ends is lost to rounding. Farther out than that, its nearer end tells.
     narrow, far = 0.1, 30.0
@@ -42,7 +40,7 @@ class Ordinal(Likelihood):
     def _params(self, out: Tensor) -> tuple[Tensor, Tensor]:
         """Return the location and the scale of each column."""
         loc, raw = out.unflatten(-1, (-1, 2)).unbind(-1)
-        return loc, softplus(raw) + self.floor
+        return loc, softplus(raw) + self.least_scale
 
     def _parts(self, x: Tensor, out: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return middle and width of each interval in scales, the scale, the log-probability."""
@@ -82,8 +80,8 @@ class Ordinal(Likelihood):
         far = ~narrow & (end > self.far)
         to_center = torch.where(far, -end * center.sign(), to_center)
         to_log_scale = torch.where(far, end.square(), to_log_scale)
-        # d scale / d raw = sigmoid(raw), where softplus(raw) = scale - floor
-        to_raw = to_log_scale / scale * -torch.expm1(self.floor - scale)
+        # d scale / d raw = sigmoid(raw), where softplus(raw) = scale - least_scale
+        to_raw = to_log_scale / scale * -torch.expm1(self.least_scale - scale)
         return (torch.stack([-to_center / scale, to_raw], -1).flatten(-2),)
 
     def mean(self, out: Tensor) -> Tensor:
@@ -98,5 +96,5 @@ class Ordinal(Likelihood):
 
     def params_for_mean(self, mean: Tensor) -> tuple[Tensor, ...]:
         loc = mean.unflatten(-1, (-1, 2))[..., 0]
-        raw = torch.full_like(loc, math.log(math.expm1(1 - self.floor)))
+        raw = torch.full_like(loc, raw_of_scale(1 - self.least_scale))
         return (torch.stack([loc, raw], -1).flatten(-2),)

@@ -22,7 +22,18 @@ LOG_2PI = math.log(2 * math.pi)
 DF = 8
 
 
-def rounding(ordered: Tensor) -> Tensor:
+# The least scale of noise, in working units (columns of unit variance). Where a column is a
+# function of the code, the density has no upper bound; and one that hardly varies in the training
+# rows may yet do so in others.
+LEAST_SCALE = 0.01
+
+
+def raw_of_scale(scale: float) -> float:
+    """Return the number whose softplus is this scale."""
+    return math.log(math.expm1(scale))
+
+
+def rounding_variance(ordered: Tensor) -> Tensor:
     """Return the variance of rounding to the values of each column; zero of constants.
 
     Their usual distance tells it. Columns are in ascending order, gaps in the table last.
@@ -39,24 +50,21 @@ class Gaussian(Likelihood):
     n_shared = 1
     shared_is_variance = True
 
-    # Where a column is a function of the code, the density has no upper bound; and one that
-    # hardly varies in the training rows may yet do so in others. In working units (columns of
-    # unit variance) a noise scale of 0.01 is where we stop.
-    floor = 1e-4
+    least_variance = LEAST_SCALE**2
 
     def log_prob(self, x: Tensor, loc: Tensor, variance: Tensor) -> Tensor:
-        variance = variance.clamp(min=self.floor)
+        variance = variance.clamp(min=self.least_variance)
         return -0.5 * ((x - loc).square() / variance + (variance.log() + LOG_2PI))
 
     def grads(self, x: Tensor, loc: Tensor, variance: Tensor) -> tuple[Tensor, ...]:
-        return ((x - loc).div_(variance.clamp(min=self.floor)),)
+        return ((x - loc).div_(variance.clamp(min=self.least_variance)),)
 
     def mean(self, loc: Tensor, variance: Tensor) -> Tensor:
         return loc
 
     def sample(self, loc: Tensor, variance: Tensor, generator: Generator) -> Tensor:
         noise = torch.empty_like(loc).normal_(generator=generator)
-        return loc + variance.clamp(min=self.floor).sqrt() * noise
+        return loc + variance.clamp(min=self.least_variance).sqrt() * noise
 
     def params_for_mean(self, mean: Tensor) -> tuple[Tensor, ...]:
         return (mean,)
@@ -69,7 +77,7 @@ class Heteroscedastic(OfParts):
     """Real values whose noise differs from row to row: the decoder gives its scale, too.
 
     The scale is the softplus of the second output, plus that of rounding, or at least 0.01 in
-    working units (see `Gaussian.floor`): on values that repeat it would else shrink until they are
+    working units: on values that repeat it would else shrink until they are
     spikes of the density.
     """
 
@@ -77,10 +85,10 @@ class Heteroscedastic(OfParts):
     n_params = 2
     n_shared = 1
     n_read_off = 1
-    floor = 0.01
+    least_scale = LEAST_SCALE
 
     def _scale(self, raw: Tensor, rounding: Tensor) -> Tensor:
-        return softplus(raw).add_(rounding.clamp(min=self.floor**2).sqrt_())
+        return softplus(raw).add_(rounding.clamp(min=self.least_scale**2).sqrt_())
 
     def _tail(self, error: Tensor) -> Tensor:
         """Return what the log-density of noise of scale one depends on."""
@@ -121,11 +129,11 @@ class Heteroscedastic(OfParts):
         return loc + self._scale(raw, rounding) * self._noise(loc, generator)
 
     def read_off(self, ordered: Tensor) -> tuple[Tensor, ...]:
-        return (rounding(ordered),)
+        return (rounding_variance(ordered),)
 
     def params_for_mean(self, mean: Tensor) -> tuple[Tensor, ...]:
         # a scale of one, as for the other likelihoods
-        return mean, torch.full_like(mean, math.log(math.expm1(1 - self.floor)))
+        return mean, torch.full_like(mean, raw_of_scale(1 - self.least_scale))
 
 
 class HeteroscedasticGaussian(Heteroscedastic):
@@ -205,11 +213,11 @@ class StudentT(OfParts):
     shared_is_variance = True
     n_updates = 10
     df = DF
-    floor = Gaussian.floor
+    least_variance = LEAST_SCALE**2
 
     def _parts(self, x: Tensor, loc: Tensor, variance: Tensor) -> tuple[Tensor, ...]:
         """Return the error, one plus its square over that of the tail's start, the precision."""
-        error, precision = x - loc, variance.clamp(min=self.floor).reciprocal()
+        error, precision = x - loc, variance.clamp(min=self.least_variance).reciprocal()
         tail = error.square().mul_(precision * scalar(1 / self.df, error))
         return error, tail.add_(scalar(1, error)), precision
 
@@ -225,7 +233,7 @@ class StudentT(OfParts):
 
     def sample(self, loc: Tensor, variance: Tensor, generator: Generator) -> Tensor:
         noise = noise_of_t(loc, self.df, generator)
-        return loc + variance.clamp(min=self.floor).sqrt() * noise
+        return loc + variance.clamp(min=self.least_variance).sqrt() * noise
 
     def params_for_mean(self, mean: Tensor) -> tuple[Tensor, ...]:
         return (mean,)

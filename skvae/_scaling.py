@@ -1,12 +1,11 @@
 """Centre and scale of columns of numbers, learned from rows."""
 
-import warnings
-
 import numpy as np
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import gen_batches
 
 from ._arrays import PART_BYTES, SomeColumns, at_random, rows_in
+from ._warn import warn
 
 # Bytes of X that are worked on at a time where no function of scikit-learn's is called: calling
 # one takes a little each time.
@@ -86,10 +85,9 @@ def _warn_of_far_values(X, some, scale):
     few = np.sort(some[:: max(1, len(some) // 32)], axis=0)  # (missing values come last)
     spread = few[3 * len(few) // 4] - few[len(few) // 4]
     for column in np.flatnonzero((spread > 0) & (spread < ROUNDING * FLOAT32.eps * scale)):
-        warnings.warn(
+        warn(
             f"Column {_name(X, column)} of X has values so far out that most others are one "
-            "number beside them. Is there a code for missing values, or a row in other units?",
-            stacklevel=2,
+            "number beside them. Is there a code for missing values, or a row in other units?"
         )
 
 

@@ -1,8 +1,6 @@
 """A data frame <-> a matrix of cells: numbers, flags and the indices of levels, NaN if missing."""
 
 import math
-import re
-import warnings
 from collections.abc import Iterable
 from decimal import Decimal
 from functools import partial
@@ -12,13 +10,27 @@ from numbers import Real
 import narwhals.stable.v1 as nw
 import numpy as np
 
-FLOATS = (nw.Float32, nw.Float64)
+from ._series import (
+    FLOATS,
+    NUMBERS,
+    as_floats,
+    cast_like,
+    examples_of,
+    holds,
+    in_native_order,
+    is_float,
+    is_integer,
+    is_numeric,
+    new_series,
+    series_of_numbers,
+    take,
+)
+from ._warn import warn
+
 # The least and the greatest float32.
 FINITE = np.finfo(np.float32).min, np.finfo(np.float32).max
 # So many labels are not suspected of being a name for each row.
 FEW_LEVELS = 20
-# The types of numbers among objects.
-NUMBERS = (Real, Decimal, np.bool_)
 
 
 def is_frame(X):
@@ -93,6 +105,11 @@ class Schema:
         parts = zip(self.columns, cells.T, known.T, strict=True)
         return self._joined([column.decode(values, keep) for column, values, keep in parts])
 
+    @property
+    def nullable(self):
+        """Tell of each column whether its dtype has a missing value; array of booleans."""
+        return np.array([column.is_nullable for column in self.columns])
+
     def fill(self, X, cells, known):
         """Return the frame X with these cells where they are not known.
 
@@ -137,7 +154,7 @@ class Schema:
         """Return a frame of floats with the names of the columns."""
         examples = [nw.from_native(column.examples, series_only=True) for column in self.columns]
         series = {
-            name: _new_series(np.ascontiguousarray(column), like)
+            name: new_series(np.ascontiguousarray(column), like)
             for name, column, like in zip(self.names, values.T, examples, strict=True)
         }
         return nw.to_native(nw.from_dict(series))
@@ -181,24 +198,24 @@ class Column:
     @classmethod
     def fit(cls, series, kind, likelihood_of_numbers):
         """Learn a column; `kind` is its likelihood, None for that which suits the dtype."""
-        column, series = cls(), _in_native_order(series)
+        column, series = cls(), in_native_order(series)
         column.name = series.name
-        column.numeric = _is_numeric(series)
+        column.numeric = is_numeric(series)
         if column.numeric:
             column.kind, column.levels = _levels_of_numbers(series, kind, likelihood_of_numbers)
         else:
             column.kind, column.levels = _levels_of_labels(series, kind)
         cells = column.encode(series)
-        column.integer = column.levels is not None or _is_integer(series) or _is_whole(cells)
+        column.integer = column.levels is not None or is_integer(series) or _is_whole(cells)
         column.minimum, column.maximum = _range(series, cells)
-        column.examples = nw.to_native(_examples(series, cells, column.levels))
+        column.examples = nw.to_native(examples_of(series, cells, column.levels))
         return column
 
     def encode(self, values):
         """Return the cells of a series, or of an array of numbers, shape (n_samples,)."""
         if not self.numeric:
             return _indices_of_labels(values, self.levels, self.name)
-        numbers = _numbers(values, self.name)
+        numbers = as_floats(values, self.name)
         if self.levels is None:
             return numbers
         cells = _indices_of_numbers(numbers, self.levels)
@@ -217,16 +234,16 @@ class Column:
         made = np.where(known, 0, self._made(cells, known))
         if not self._keeps(series.dtype, np.where(known, cells, 0), made):
             return self.decode(cells, known)
-        made = _cast_like(_new_series(made, series), series)
-        return series.zip_with(_new_series(known, series), made)
+        made = cast_like(new_series(made, series), series)
+        return series.zip_with(new_series(known, series), made)
 
     def _keeps(self, dtype, known, made):
         """Return whether a series to be filled stays as it is: large integers are no floats."""
         of_fit = nw.from_native(self.examples, series_only=True).dtype
         if self.levels is not None or not (of_fit.is_integer() or of_fit in FLOATS):
             return False
-        is_better = dtype.is_integer() or not _holds(of_fit, known)
-        return is_better and not np.isnan(made).any() and _holds(dtype, made)
+        is_better = dtype.is_integer() or not holds(of_fit, known)
+        return is_better and not np.isnan(made).any() and holds(dtype, made)
 
     def _made(self, cells, known):
         """Return cells, of which those made up are rounded and kept in range if they must be."""
@@ -236,19 +253,25 @@ class Column:
             return np.where(known, cells, np.clip(cells, *FINITE))
         return cells
 
+    @property
+    def is_nullable(self):
+        """Whether the dtype has a missing value."""
+        examples = nw.from_native(self.examples, series_only=True)
+        return bool(examples[:1].is_null().any()) or is_float(examples)
+
     def decode(self, cells, known):
         """Return the series with these cells, in the dtype of the column."""
         cells = np.where(known, cells, np.nan) if np.isnan(self.minimum) else cells
         missing, examples = np.isnan(cells), nw.from_native(self.examples, series_only=True)
-        if missing.any() and not examples[:1].is_null().any() and not _is_float(examples):
+        if missing.any() and not self.is_nullable:
             raise ValueError(
                 f"Column {self.name!r} cannot be missing: its dtype has no such value."
             )
         cells = self._made(cells, known)
         if self.levels is not None:
-            series = _take(examples, np.where(missing, 0, cells + 1).astype(np.intp))
+            series = take(examples, np.where(missing, 0, cells + 1).astype(np.intp))
         else:
-            series = _series_of_numbers(cells, missing, examples)
+            series = series_of_numbers(cells, missing, examples)
         return series.alias(self.name)
 
 
@@ -286,71 +309,13 @@ def _common_dtype(columns, series):
     return "float32" if single else "float64"
 
 
-def _has_number_dtype(series):
-    return series.dtype.is_numeric() or series.dtype == nw.Boolean
-
-
 def _are_all_numbers(columns):
-    return all(_is_numeric(series) and series.dtype != nw.Boolean for series in columns)
-
-
-def _is_numeric(series):
-    """Return whether a series holds numbers, rather than labels; raise if it holds neither."""
-    if _has_number_dtype(series):
-        return True
-    if series.dtype in (nw.Categorical, nw.Enum):
-        return False
-    is_opaque = series.dtype == nw.Object and series.implementation.is_polars()
-    if series.dtype in (nw.String, nw.Object, nw.Unknown) and not is_opaque:
-        types = set(map(type, series.drop_nulls().to_list()))
-        if _all_are(types, str) or _all_are(types, (bool, np.bool_)):
-            return False
-        if _all_are(types, NUMBERS):
-            return True
-        held = "values of type " + ", ".join(sorted(kind.__name__ for kind in types))
-    else:
-        held = f"the dtype {series.dtype}"
-    raise TypeError(
-        f"Column {series.name!r} of X has {held}, which is neither numbers nor categories: "
-        "encode it as a number first (of a date, say the days since another), or drop it."
-    )
-
-
-def _all_are(types, allowed):
-    return all(issubclass(kind, allowed) for kind in set(types))
-
-
-def _is_integer(series):
-    if series.dtype.is_numeric():
-        return not _is_float(series) and series.dtype != nw.Decimal
-    return np.asarray(series.drop_nulls().to_list()).dtype.kind in "biu"
-
-
-def _is_float(series):
-    return series.dtype in FLOATS
-
-
-def _numbers(values, name):
-    """Return numbers as floats, NaN where missing, shape (n_samples,)."""
-    if isinstance(values, np.ndarray):
-        return values
-    if _has_number_dtype(values):
-        floats = values if _is_float(values) else values.cast(nw.Float64)
-        return floats.to_numpy()
-    observed = values.drop_nulls().to_list()
-    if not _all_are(map(type, observed), NUMBERS):
-        _is_numeric(values)  # says so if they are no labels either
-        raise ValueError(
-            f"Column {name!r} of X had numbers or flags in fit, now it has {observed[0]!r}."
-        )
-    numbers = np.full(len(values), np.nan)
-    numbers[~values.is_null().to_numpy()] = np.asarray(observed, dtype=np.float64)
-    return numbers
+    return all(is_numeric(series) and series.dtype != nw.Boolean for series in columns)
 
 
 def _levels_of_numbers(series, kind, likelihood_of):
     """Return the likelihood of a column of numbers, and its levels or None."""
-    numbers = _numbers(series, series.name)
+    numbers = as_floats(series, series.name)
     if kind is None:
         is_flag = series.dtype == nw.Boolean or _is_flag(numbers)
         kind = "bernoulli" if is_flag else likelihood_of(numbers)
@@ -370,7 +335,7 @@ def _is_flag(numbers):
 
 def _levels_of_labels(series, kind):
     """Return the likelihood of a column of labels, and the levels that occur in it."""
-    levels = _in_order(series, set(series.drop_nulls().to_list()))
+    levels = _levels_in_order(series, set(series.drop_nulls().to_list()))
     kind = kind or ("bernoulli" if len(levels) == 2 else "categorical")
     if kind not in ("categorical", "bernoulli") or (kind == "bernoulli" and len(levels) > 2):
         raise ValueError(
@@ -379,17 +344,16 @@ def _levels_of_labels(series, kind):
         )
     n_known = len(series) - series.null_count()
     if len(levels) > max(FEW_LEVELS, n_known / 2):
-        warnings.warn(
+        warn(
             f"Column {series.name!r} of X has {len(levels)} levels in {n_known} rows. Levels that "
             "hardly repeat, as names and keys do, tell nothing of other rows, and outweigh the "
-            "other columns: drop it, or turn it into numbers.",
-            stacklevel=2,
+            "other columns: drop it, or turn it into numbers."
         )
     # An empty column has one level, the missing value, so that no likelihood is without any.
     return kind, tuple(levels) or (None,)
 
 
-def _in_order(series, observed):
+def _levels_in_order(series, observed):
     """Return the levels in the order of the dtype, or sorted if it has none."""
     # The order of polars' Categorical is that in which the process has met the strings.
     ordered = series.implementation.is_pandas_like() or series.dtype == nw.Enum
@@ -411,12 +375,12 @@ def _indices_of_labels(values, levels, name):
     """Return the index of each label, NaN where it is missing or no level."""
     if isinstance(values, np.ndarray):
         raise _needs_a_frame(name)
-    are_numbers = _is_numeric(values)  # raises if the cells are lists or dates
+    are_numbers = is_numeric(values)  # raises if the cells are lists or dates
     index = {level: i for i, level in enumerate(levels) if level is not None}
     labels = values.to_list()
     cells = np.fromiter(map(index.get, labels, repeat(np.nan)), np.float64, len(labels))
     are_strings = all(isinstance(level, str) for level in index)
-    if are_numbers and index and are_strings and not np.isnan(_numbers(values, name)).all():
+    if are_numbers and index and are_strings and not np.isnan(as_floats(values, name)).all():
         raise ValueError(
             f"Column {name!r} of X had labels in fit, now it has numbers; turn them into strings."
         )
@@ -463,81 +427,10 @@ def _is_whole(cells):
 def _range(series, cells):
     """Return the smallest and the largest cell, NaN if all are missing."""
     low, high = float(np.fmin.reduce(cells)), float(np.fmax.reduce(cells))
-    if not max(abs(low), abs(high)) > 2**53 or not _is_integer(series):
+    if not max(abs(low), abs(high)) > 2**53 or not is_integer(series):
         return low, high
     # Of integers that no float holds, the floats between them; the lower one, if there is none.
     values = series.drop_nulls().to_list()
     low = math.nextafter(low, math.inf) if low < min(values) else low
     high = math.nextafter(high, -math.inf) if high > max(values) else high
     return min(low, high), high
-
-
-def _examples(series, cells, levels):
-    """Return a missing cell if the dtype has any, and then one cell of each level, or any one.
-
-    Taken from the rows themselves, they carry what narwhals has no word for: unused categories,
-    nullable dtypes, None or NaN.
-    """
-    finite = np.flatnonzero(np.isfinite(cells))
-    rows = finite[np.unique(cells[finite], return_index=True)[1]] if levels else finite[:1]
-    missing = np.flatnonzero(np.isnan(cells))[:1]
-    rows = rows if len(rows) else missing
-    if len(missing):
-        return _take(series, np.r_[missing, rows])
-    padded = _take(series, np.r_[rows, rows[-1:]]).shift(1)
-    return padded if padded.dtype == series.dtype else _take(series, np.r_[rows[:1], rows])
-
-
-def _series_of_numbers(cells, missing, examples):
-    """Return numbers in the dtype of the examples, the first of which is missing."""
-    numbers = np.where(missing, 0, cells)
-    series = _new_series(numbers, examples)
-    if not examples.dtype.is_integer() or _holds(examples.dtype, numbers):
-        series = _cast_like(series, examples)
-    if not missing.any():
-        return series
-    blank = _take(examples, np.zeros(len(cells), dtype=np.intp))
-    return series.zip_with(_new_series(~missing, examples), blank)
-
-
-def _holds(dtype, numbers):
-    """Return whether a dtype of numbers has exactly these."""
-    if dtype == nw.Float32:
-        with np.errstate(over="ignore"):
-            return bool((numbers == numbers.astype(np.float32)).all())
-    if not dtype.is_integer():
-        return dtype == nw.Float64
-    n_bits, has_sign = int(re.sub(r"\D", "", str(dtype))), dtype.is_signed_integer()
-    low = -(2.0 ** (n_bits - 1)) if has_sign else 0.0
-    is_held = (numbers == np.rint(numbers)) & (numbers >= low) & (numbers < low + 2.0**n_bits)
-    return bool(is_held.all())
-
-
-def _take(series, rows):
-    """Return the values in these rows, numbered anew where the library numbers its rows."""
-    # narwhals 1.25 takes rows of an arrow table, but not of a column.
-    name = series.name
-    return nw.maybe_reset_index(series.to_frame()[rows].get_column(name))
-
-
-def _in_native_order(series):
-    """Return a series whose bytes are in the order of the machine, for pandas takes no other."""
-    order = getattr(getattr(nw.to_native(series), "dtype", None), "byteorder", "=")
-    if order in "=|":
-        return series
-    values = series.to_numpy()
-    values = values.astype(values.dtype.newbyteorder("="))
-    return _new_series(values, series).alias(series.name)
-
-
-def _new_series(values, like):
-    namespace = nw.get_native_namespace(like)
-    return nw.new_series("", values, native_namespace=namespace)
-
-
-def _cast_like(series, like):
-    """Give a series the native dtype of another, for which narwhals may have no word."""
-    series, like = nw.to_native(series), nw.to_native(like)
-    cast = series.astype if hasattr(series, "astype") else series.cast
-    dtype = like.dtype if hasattr(like, "dtype") else like.type
-    return nw.from_native(cast(dtype), series_only=True)

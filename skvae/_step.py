@@ -56,19 +56,19 @@ class CapturedStep(Step):
     short batch, and the moments in which the KL term is warmed up.
     """
 
-    kind: tuple[int, Moment] | None = None  # length and moment of the recorded step
+    recorded: tuple[int, Moment] | None = None  # length and moment of the recorded step
     last: tuple[int, Moment] | None = None  # and of the last one
 
     def __call__(
         self, x: Tensor, weight: Tensor | None, moment: Moment, learning_rate: float | Tensor
     ) -> None:
-        kind = len(x), moment
-        repeats = kind == self.last
-        if repeats and kind != self.kind:
+        own = len(x), moment
+        repeats = own == self.last
+        if repeats and own != self.recorded:
             self._record(x, weight, moment)
-            self.kind = kind
-        self.last = kind
-        if kind != self.kind:
+            self.recorded = own
+        self.last = own
+        if own != self.recorded:
             return super().__call__(x, weight, moment, learning_rate)
         self.x.copy_(x)
         if weight is not None and self.weight is not None:

@@ -53,8 +53,7 @@ class Table:
         Without a layout all columns are numbers that are scaled.
         """
         table, layout = cls(), layout or Layout.of_numbers(X.shape[1])
-        table.order, table.continuous, table.ordinal, *others = layout
-        table.categorical, table.levels, table.limited = others
+        vars(table).update(layout._asdict())
         table.is_plain = np.array_equal(layout.order, np.arange(X.shape[1]))
         table.marginals = _fit_marginals(X, layout.ordinal, sample_weight, random_state)
         if not table.is_plain:

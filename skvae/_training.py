@@ -7,7 +7,6 @@ and how it starts.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from ._latent_model import LatentModel, Moment
 from ._optimizer import Adam
 from ._rows import Part, Rows
 from ._step import CapturedStep, Step
+from ._warn import warn
 
 # Batches that the likelihood's shared vectors remember, at least; an epoch if that is longer, so
 # that what is rare is not forgotten until it comes again.
@@ -44,8 +44,20 @@ class Plan:
     grace: float  # share in which lack of progress does not count
     averages: bool  # whether held-out rows judge averaged weights
     patience: int  # epochs without progress after which training stops
-    most_lost: float  # share of what held-out rows have gained, of which more is not lost again
+    tolerated_loss: float  # share of what held-out rows have gained that may be lost again
     tol: float
+
+    def steps_per_epoch(self, n_train: int) -> int:
+        """Return the number of batches that so many rows make."""
+        return math.ceil(n_train / self.batch_size)
+
+    def is_warming_up(self, epoch: int) -> bool:
+        """Tell whether the weight of the KL term still rises after this epoch."""
+        return epoch + 1 < self.warmup * self.max_iter
+
+    def is_in_grace(self, epoch: int) -> bool:
+        """Tell whether lack of progress does not count yet."""
+        return epoch + 1 < self.grace * self.max_iter
 
 
 @dataclass
@@ -53,7 +65,7 @@ class History:
     """What happened: at the end of each epoch the loss, in nats a row.
 
     at_start : the loss of held-out rows before, where it is good enough to be kept.
-    is_over : whether the last epoch was the last, or one too many without progress.
+    is_over : whether training has ended by itself: after all epochs, or for lack of progress.
     """
 
     losses: list[float] = field(default_factory=list)
@@ -87,10 +99,11 @@ class Progress:
             if keep:
                 self.kept = [tensor.clone() for tensor in self.learned]
 
-    def is_over(self, patience: int, most_lost: float) -> bool:
+    def is_over(self, plan: Plan) -> bool:
         """Tell whether more epochs would be in vain."""
-        is_lost = self.last - self.best > most_lost * (self.first - self.best)
-        return self.epochs_without >= (min(patience, FEW_EPOCHS) if is_lost else patience)
+        is_lost = self.last - self.best > plan.tolerated_loss * (self.first - self.best)
+        patience = min(plan.patience, FEW_EPOCHS) if is_lost else plan.patience
+        return self.epochs_without >= patience
 
     def restore(self) -> None:
         """Put the best state back, if one was remembered."""
@@ -166,18 +179,18 @@ class Gauge:
         return [-gain / mass for gain, mass in zip(gains.tolist(), self.masses, strict=True)]
 
 
-class DivergenceCheck:
+class Divergence:
     """Knows the loss before training, to tell a model that got worse."""
 
     def __init__(self, at_start: float, learning_rate: float):
         self.at_start, self.learning_rate = at_start, learning_rate
 
-    def finite(self, loss: float, epoch: int) -> None:
+    def check_finite(self, loss: float, epoch: int) -> None:
         """Raise unless the loss of an epoch is a number."""
         if not math.isfinite(loss):
             raise self._error(f"loss is {loss} at epoch {epoch + 1}")
 
-    def better_than_at_start(self, loss: float) -> None:
+    def check_not_much_worse(self, loss: float) -> None:
         """Raise if the loss has grown by more than noise could."""
         if not loss <= self.at_start + 10 + abs(self.at_start):
             raise self._error(f"loss grew from {self.at_start:.3g} to {loss:.3g}")
@@ -199,13 +212,13 @@ def run_epoch(
     average: Average | None,
 ) -> None:
     """Take one step a batch."""
-    per_epoch = math.ceil(rows.n_train / plan.batch_size)
+    per_epoch = plan.steps_per_epoch(rows.n_train)
     n_steps = plan.max_iter * per_epoch
     n_rising, n_warm = min(100, n_steps // 20), plan.warmup * n_steps
     batches = rows.batches(plan.batch_size, shuffle)
     for step, (x, weight) in enumerate(batches, epoch * per_epoch):
         moment = Moment(
-            warmth=min(1.0, step / n_warm) if n_warm else 1.0,
+            kl_warmth=min(1.0, step / n_warm) if n_warm else 1.0,
             rate=max(1 / max(MEMORY, per_epoch), 1 / (step + 1)),
         )
         take(x, weight, moment, plan.learning_rate * cosine(step, n_steps, n_rising))
@@ -232,10 +245,10 @@ def train(
     take = kind(model, optimizer, noise)
     size, seed = 8 * plan.batch_size, noise.initial_seed()
     gauge = Gauge(model, rows.some(MONITORED_ROWS), rows.held_out, size, seed)
-    n_averaged = max(1.0, AVERAGED * plan.max_iter) * math.ceil(rows.n_train / plan.batch_size)
+    n_averaged = max(1.0, AVERAGED * plan.max_iter) * plan.steps_per_epoch(rows.n_train)
     average = Average(optimizer.flat, n_averaged) if rows.n_held_out and plan.averages else None
     loss, judged = gauge.losses()
-    check = DivergenceCheck(loss, plan.learning_rate)
+    divergence = Divergence(loss, plan.learning_rate)
     progress = Progress([optimizer.flat, model.shared], plan.tol)
     if rows.n_held_out and model.starts_linear:  # where training starts may be as good as it gets
         history.at_start = judged
@@ -245,25 +258,25 @@ def train(
             run_epoch(rows, plan, epoch, shuffle, take, average)
             with average.in_place() if average else nullcontext():
                 loss, judged = gauge.losses()
-                check.finite(loss, epoch)
+                divergence.check_finite(loss, epoch)
                 history.losses.append(loss)
                 if rows.n_held_out:
                     history.validation_losses.append(judged)
                 else:
                     judged = loss
                 # While the weight of the KL term rises, the loss cannot tell progress.
-                if epoch + 1 >= plan.warmup * plan.max_iter:
+                if not plan.is_warming_up(epoch):
                     progress.update(judged, keep=rows.n_held_out > 0)
-                if epoch + 1 < plan.grace * plan.max_iter:
+                if plan.is_in_grace(epoch):
                     progress.epochs_without = 0
                 is_last = epoch + 1 == plan.max_iter
-                history.is_over = is_last or progress.is_over(plan.patience, plan.most_lost)
+                history.is_over = is_last or progress.is_over(plan)
                 if report(history) or history.is_over:
                     break
     except KeyboardInterrupt:
         if not history.losses:
             raise
-        warnings.warn("Training interrupted by user.", stacklevel=2)
+        warn("Training interrupted by user.")
     progress.restore()
-    check.better_than_at_start(gauge.losses()[0])
+    divergence.check_not_much_worse(gauge.losses()[0])
     return history

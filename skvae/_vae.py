@@ -1,6 +1,5 @@
 """VAETransformer: its parameters, its docstring, how its model is built."""
 
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -10,6 +9,7 @@ from ._base import AUTO, RULES, BaseAutoencoder
 from ._defaults import resolved
 from ._vae_model import VAE
 from ._validation import Interval
+from ._warn import warn
 
 # Burda et al.: a component whose posterior mean varies less than this over the rows is not used.
 ACTIVE_VARIANCE = 0.01
@@ -278,7 +278,7 @@ class VAETransformer(BaseAutoencoder):
         self.warm_start = warm_start
 
     def _model_parameters(self, X, blocks, n_train, share_missing):
-        beta = float(resolved(self.beta, _defaults.beta, _blocks.share_out_total(blocks)))
+        beta = float(resolved(self.beta, _defaults.beta, _blocks.are_of_one_total(blocks)))
         n_training_draws = resolved(
             self.n_training_draws,
             _defaults.n_training_draws,
@@ -292,7 +292,7 @@ class VAETransformer(BaseAutoencoder):
             "beta": beta,
             "n_draws": int(self.n_draws),
             "n_training_draws": int(n_training_draws),
-            "redraws": _blocks.have_shares(X, blocks),
+            "redraws": _blocks.stand_for_draws(X, blocks),
         }
 
     def _brief(self, config):
@@ -316,7 +316,7 @@ class VAETransformer(BaseAutoencoder):
             "grace": GRACE,  # it may take a while until the codes are worth their KL
             "averages": True,
             # Beyond that, what is learned is learned by heart.
-            "most_lost": MOST_LOST if self.n_iter_no_change == "auto" else np.inf,
+            "tolerated_loss": MOST_LOST if self.n_iter_no_change == "auto" else np.inf,
         }
 
     def _finish(self, X, weights, n_steps, seed):
@@ -326,11 +326,10 @@ class VAETransformer(BaseAutoencoder):
         self.kl_per_component_ = np.average(self._run("kl", X), axis=0, weights=weights)
         self.n_active_components_ = int((spread > ACTIVE_VARIANCE).sum())
         if not self.n_active_components_:
-            warnings.warn(
+            warn(
                 "Posterior collapse: no component of the code depends on the rows, transform is "
                 f"constant. Lower beta (now {self.module_.beta:g}), train longer (max_iter), or "
-                "check that the features depend on one another.",
-                stacklevel=6,
+                "check that the features depend on one another."
             )
 
     def _draw_codes(self, n_samples, seed):

@@ -104,40 +104,41 @@ class VAE(LatentModel):
         """Return training rows; where they stand for draws, new ones each time."""
         return self._training_view(self.columns.redraw(x, generator) if self.redraws else x)
 
-    def _draws(
-        self, code: Tensor, generator: Generator, factor: float
+    def _bound_of(
+        self, code: Tensor, generator: Generator, beta: float
     ) -> OneDraw | ImportanceWeighted:
+        """Return the bound that training maximises, for the encoder's output."""
         if self.n_training_draws == 1:
-            return OneDraw(code, generator, factor)
-        return ImportanceWeighted(code, self.n_training_draws, generator, factor)
+            return OneDraw(code, generator, beta)
+        return ImportanceWeighted(code, self.n_training_draws, generator, beta)
 
     def bound(self, x: Tensor, generator: Generator) -> Tensor:
         seen = self._drawn_view(x, generator)
-        draws = self._draws(self.encoder(seen.input), generator, self.beta)
-        return draws.value(self.log_prob(seen, self.decoder(draws.z)).sum(-1))
+        bound = self._bound_of(self.encoder(seen.input), generator, self.beta)
+        return bound.value(self.log_prob(seen, self.decoder(bound.z)).sum(-1))
 
     def restored(
         self, seen: Seen, weight: Tensor | None, generator: Generator
     ) -> tuple[Tensor, Tensor | None]:
-        draws = self._draws(self.encoder(seen.input), generator, self.beta)
-        out = self.decoder(draws.z)
-        return out, draws.weights(self.log_prob(seen, out).sum(-1), weight)
+        bound = self._bound_of(self.encoder(seen.input), generator, self.beta)
+        out = self.decoder(bound.z)
+        return out, bound.weigh(self.log_prob(seen, out).sum(-1), weight)
 
     def ascend(
         self, x: Tensor, weight: Tensor | None, generator: Generator, moment: Moment
     ) -> None:
         seen = self._drawn_view(x, generator)
         code, through_encoder = self.encoder.trace(seen.input, to_input=False)
-        draws = self._draws(code, generator, self.beta * moment.warmth)
-        out, through_decoder = self.decoder.trace(draws.z.flatten(0, -2))
-        out = out.view(*draws.z.shape[:-1], -1)
-        if isinstance(draws, OneDraw):  # no use for log p(x | z), which would cost
-            grad, of_draws = self._grad(seen, out), weight
-        else:
+        bound = self._bound_of(code, generator, self.beta * moment.kl_warmth)
+        out, through_decoder = self.decoder.trace(bound.z.flatten(0, -2))
+        out = out.view(*bound.z.shape[:-1], -1)
+        if bound.weighs_draws:
             log_prob, grad = self._log_prob_and_grad(seen, out)
-            of_draws = draws.weights(log_prob, weight)
+            of_draws = bound.weigh(log_prob, weight)
+        else:
+            grad, of_draws = self._grad(seen, out), weight
         grad = through_decoder(weighted(grad, of_draws).flatten(0, -2))
-        through_encoder(draws.backward(grad.view_as(draws.z), weight))
+        through_encoder(bound.backward(grad.view_as(bound.z), weight))
         # Rybkin et al., "Simple and effective VAE training with calibrated decoders", 2021
         self._follow(seen, of_draws, out, moment.rate, evenly=weight is None)
 

@@ -57,10 +57,10 @@ class Text:
 
 
 class Having(tuple):
-    """An object with these attributes."""
+    """An object, not its class, with these attributes."""
 
     def allows_type(self, value):
-        return all(hasattr(value, name) for name in self)
+        return not isinstance(value, type) and all(hasattr(value, name) for name in self)
 
     allows = allows_type
 

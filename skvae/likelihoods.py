@@ -41,3 +41,8 @@ LIKELIHOODS: dict[str, type[Likelihood]] = {
     "ordinal": Ordinal,
     "categorical": Categorical,
 }
+
+
+def class_of(likelihood: str | type[Likelihood]) -> type[Likelihood]:
+    """Return the class of this name, or the class that was given."""
+    return LIKELIHOODS[likelihood] if isinstance(likelihood, str) else likelihood

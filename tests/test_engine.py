@@ -124,8 +124,8 @@ def test_what_a_method_multiplies_decides_where_it_runs(monkeypatch, verb, n_row
 
 
 def test_results_are_computed_where_there_is_float64():
-    assert _devices.with_float64(torch.device("mps")) == torch.device("cpu")
-    assert _devices.with_float64(torch.device("cuda", 1)) == torch.device("cuda", 1)
+    assert _devices.device_with_float64(torch.device("mps")) == torch.device("cpu")
+    assert _devices.device_with_float64(torch.device("cuda", 1)) == torch.device("cuda", 1)
 
 
 def test_many_rows_are_drawn_a_few_at_a_time(Estimator, X, monkeypatch):

@@ -803,8 +803,11 @@ def test_a_condition_on_whole_numbers_is_whole():
 
 def test_a_name_for_each_row_is_warned_of(Estimator):
     frame = pd.DataFrame({"x": make_rows(50, 1)[:, 0], "id": [f"user {i}" for i in range(50)]})
-    with pytest.warns(UserWarning, match="Column 'id' of X has 50 levels in 50 rows"):
+    with pytest.warns(UserWarning, match="Column 'id' of X has 50 levels in 50 rows") as warned:
         quick(Estimator).fit(frame)
+    with pytest.warns(UserWarning, match="Column 'id'") as warned_in_pipeline:
+        make_pipeline(quick(Estimator)).fit(frame)
+    assert {w.filename for w in [*warned, *warned_in_pipeline]} == {__file__}
 
 
 @pytest.mark.parametrize(

@@ -834,3 +834,22 @@ def test_gaps_are_those_of_a_row_with_a_like_code(codes):
     missing = np.repeat([[True, False], [False, True]], 50, axis=0)
     drawn = Gaps(np.repeat([[0.0, 0.0], [9.0, 9.0]], 50, axis=0), missing).draw(codes, 0)
     np.testing.assert_array_equal(drawn, np.tile(missing[0] ^ (codes[0] > 0), (4, 1)))
+
+
+def test_rows_are_drawn_where_unknown_levels_were_gaps(Estimator):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": rng.normal(size=60), "k": rng.integers(0, 3, 60)})
+    frame.loc[:9, "x"] = np.nan
+    model = quick(Estimator, likelihood={"k": "categorical"}, warm_start=True).fit(frame)
+    drawn = model.fit(frame.assign(k=frame["k"].where(frame["k"] > 0, 7))).sample(50)
+    assert list(drawn.dtypes) == list(frame.dtypes)
+    assert drawn["x"].isna().any()
+
+
+def test_means_that_are_filled_in_use_up_no_random_numbers(Estimator, X):
+    holed, _ = with_gaps(X)
+    model = quick(Estimator).fit(holed)
+    model.set_params(random_state=np.random.RandomState(0))
+    first, second = model.impute(holed), model.random_state.randint(1000)
+    np.testing.assert_array_equal(model.impute(holed), first)
+    assert second == np.random.RandomState(0).randint(1000)

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ SKLEARN_FILES = {
     "_blocks",
     "_cells",
     "_schema",
+    "_series",
     "_arrays",
     "_progress",
     "_defaults",
@@ -45,13 +47,13 @@ TORCH_FILES += [
     "_columns",
     "likelihoods",
 ]
-TORCH_FILES += ["_ordinal", "_censored", "_real", "_discrete", "_likelihood", "_scalars"]
+TORCH_FILES += ["_ordinal", "_censored", "_real", "_discrete", "_likelihood", "_scalars", "_warn"]
 ALLOWED = {
     "__init__": {"_autoencoder", "_vae", "_version", "likelihoods"},
     "_autoencoder": SKLEARN_SIDE
     | {"_arrays", "_autoencoder_model", "_base", "_defaults", "_latent", "_validation"},
     "_vae": SKLEARN_SIDE
-    | {"_base", "_blocks", "_defaults", "_engine", "_vae_model", "_validation"},
+    | {"_base", "_blocks", "_defaults", "_engine", "_vae_model", "_validation", "_warn"},
     "_base": SKLEARN_SIDE
     | {
         "_blocks",
@@ -66,7 +68,7 @@ ALLOWED = {
         "_table",
         "_validation",
     }
-    | {"_version", "likelihoods"},
+    | {"_version", "_warn", "likelihoods"},
     "_fitting": {
         "numpy",
         "_blocks",
@@ -82,16 +84,18 @@ ALLOWED = {
     },
     "_table": SKLEARN_SIDE | {"_knots", "_marginal", "_scaling", "_arrays"},
     "_knots": {"numpy", "scipy"},
-    "_scaling": {"numpy", "sklearn", "_arrays"},
+    "_scaling": {"numpy", "sklearn", "_arrays", "_warn"},
     "_marginal": {"numpy", "scipy", "_knots"},
     "_arrays": {"numpy"},
     "_cells": {"numpy", "sklearn", "_engine", "_validation"},
     "_blocks": {"numpy", "sklearn", "_arrays", "_engine", "_table", "likelihoods"},
-    "_schema": {"numpy", "narwhals"},
+    "_schema": {"numpy", "narwhals", "_series", "_warn"},
+    "_series": {"numpy", "narwhals"},
     "_outliers": {"numpy", "_arrays"},
     "_validation": SKLEARN_SIDE,
-    "_latent": SKLEARN_SIDE,
-    "_gaps": SKLEARN_SIDE,
+    "_latent": SKLEARN_SIDE | {"_arrays"},
+    "_gaps": SKLEARN_SIDE | {"_arrays"},
+    "_warn": set(),
     "_progress": {"sklearn"},
     "_defaults": {"numpy"},
     "_version": set(),
@@ -106,7 +110,7 @@ ALLOWED = {
         "_columns",
         "likelihoods",
     },
-    "_training": {"torch", "_latent_model", "_optimizer", "_rows", "_step"},
+    "_training": {"torch", "_latent_model", "_optimizer", "_rows", "_step", "_warn"},
     "_step": {"torch", "_latent_model", "_optimizer"},
     "_optimizer": {"torch"},
     "_rows": {"torch"},
@@ -156,6 +160,11 @@ def test_a_file_imports_what_it_may(name):
 def test_torch_and_scikit_learn_never_meet(name):
     assert not {"torch", "sklearn"} <= imports(name)
     assert not {"torch", "numpy"} <= imports(name) or name == "_engine"
+
+
+def test_types_are_checked_on_the_torch_side():
+    settings = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["tool"]["mypy"]
+    assert settings["files"] == [f"skvae/{name}.py" for name in TORCH_FILES]
 
 
 def test_imports_point_one_way():

@@ -314,7 +314,7 @@ def test_a_feature_without_noise_has_a_density_all_the_same(cls):
 @pytest.mark.parametrize("cls", [Gaussian, StudentT])
 def test_a_scale_that_fell_to_zero_can_grow_again(cls):
     zero, one = torch.zeros(1, 1), torch.ones(1, 1)
-    assert (cls().shared_statistics(one, zero, zero)[0] > cls.floor).all()
+    assert (cls().shared_statistics(one, zero, zero)[0] > cls.least_variance).all()
 
 
 # --------------------------------------------------------------------------------- multinomial

@@ -84,8 +84,9 @@ def test_a_linear_autoencoder_is_as_good_as_pca(tied):
 def test_beta_changes_the_fit_and_too_much_collapses_it():
     X = factor_rows(500)
     vae = quick(VAETransformer, max_iter=60).fit(X)
-    with pytest.warns(UserWarning, match="Posterior collapse.*[Ll]ower beta"):
+    with pytest.warns(UserWarning, match="Posterior collapse.*[Ll]ower beta") as warned:
         collapsed = quick(VAETransformer, max_iter=60, beta=1000).fit(X)
+    assert [w.filename for w in warned] == [__file__]
     assert vae.n_active_components_ == 2
     assert collapsed.n_active_components_ == 0
     assert vae.kl_per_component_.sum() > 1 > collapsed.kl_per_component_.sum()

@@ -14,9 +14,9 @@ from skvae import AutoencoderTransformer, VAETransformer
 from skvae._autoencoder_model import Autoencoder
 from skvae._bounds import gaussian_kl, split_posterior
 from skvae._importance import quasi_normal
-from skvae._latent_model import Moment, rounding
+from skvae._latent_model import Moment, rounding_variance
 from skvae._vae_model import VAE
-from skvae.likelihoods import Bernoulli
+from skvae.likelihoods import Bernoulli, Gaussian
 
 SHAPE = {"n_components": 2, "hidden_layer_sizes": (6,), "activation": "tanh"}
 
@@ -59,7 +59,7 @@ def test_the_gradients_are_those_of_autograd(cls, parameters, likelihood, weight
         model.beta *= 2
     model.bind()
     with torch.inference_mode():
-        model.ascend(x, weight, torch.Generator().manual_seed(7), Moment(warmth=0.5))
+        model.ascend(x, weight, torch.Generator().manual_seed(7), Moment(kl_warmth=0.5))
     for parameter, gradient in zip(model.parameters(), wanted, strict=True):
         torch.testing.assert_close(parameter.grad, gradient)
 
@@ -265,6 +265,19 @@ def test_grey_levels_are_learned_as_draws_of_black_and_white():
     assert not of_draws.module_.redraws
 
 
+class Dithered(Gaussian):
+    """Whole numbers, which stand for what has been rounded to them."""
+
+    def redraw(self, x, generator):
+        return x + torch.empty_like(x).uniform_(-0.5, 0.5, generator=generator)
+
+
+def test_a_users_likelihood_is_learned_from_what_its_values_stand_for(rng):
+    flags = rng.integers(0, 2, size=(100, 3)).astype(float)
+    assert quick(VAETransformer, likelihood=Dithered).fit(flags).module_.redraws
+    assert not quick(VAETransformer, likelihood="gaussian").fit(flags).module_.redraws
+
+
 def test_gaps_among_grey_levels_stay_gaps():
     x = torch.tensor([[0.5, math.nan, 1.0, 0.0]])
     drawn = Bernoulli().redraw(x, torch.Generator().manual_seed(0))
@@ -279,7 +292,7 @@ def test_rounding_is_that_to_the_values_of_a_column(rng):
     x[::3, 1] = torch.nan
     x[:, 2] = 7.0
     x[:, 3] = torch.nan
-    found = (12 * rounding(x.sort(dim=0).values)).sqrt()
+    found = (12 * rounding_variance(x.sort(dim=0).values)).sqrt()
     torch.testing.assert_close(found[:4], x.new_tensor([0.5, 1.0, 0.0, 0.0]))
     assert 0 < found[4] < 0.02
 

@@ -203,8 +203,9 @@ def test_another_version_is_told(Estimator, X, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("skvae._base.__version__", "0.0.0")
         data = pickle.dumps(model)
-    with pytest.warns(UserWarning, match="0.0.0"):
+    with pytest.warns(UserWarning, match="0.0.0") as warned:
         again = pickle.loads(data)
+    assert [w.filename for w in warned] == [__file__]
     np.testing.assert_array_equal(again.transform(X), model.transform(X))
 
 

@@ -126,7 +126,7 @@ def test_the_principal_axes_are_those_of_pca(shape):
 
 def test_only_means_have_a_slope():
     columns = Columns((("gaussian", 1), ("heteroscedastic_gaussian", 2)))
-    np.testing.assert_array_equal(columns.slopes(torch.ones(3, 2))[:, 0], [1, 1, 1, 0, 0])
+    np.testing.assert_array_equal(columns.output_slopes(torch.ones(3, 2))[:, 0], [1, 1, 1, 0, 0])
     assert columns.are_means
     assert not Columns((("gaussian", 2), ("bernoulli", 1))).are_means
 

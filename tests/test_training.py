@@ -4,6 +4,7 @@ import _thread
 import itertools
 import signal
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -79,14 +80,15 @@ def test_the_weights_that_were_best_are_put_back():
 
 def test_training_is_over_once_most_of_the_gain_is_lost():
     progress = Progress([], tol=0.0)
+    plan = SimpleNamespace(patience=100, tolerated_loss=0.5)
     for loss in [9.0, 5.0, *np.linspace(5, 7, 11)]:  # all but the last above half of the gain
         progress.update(loss, keep=False)
-        assert not progress.is_over(patience=100, most_lost=0.5)
+        assert not progress.is_over(plan)
     progress.update(7.1, keep=False)
-    assert progress.is_over(patience=100, most_lost=0.5)
-    assert not progress.is_over(patience=100, most_lost=np.inf)
+    assert progress.is_over(plan)
+    assert not progress.is_over(SimpleNamespace(patience=100, tolerated_loss=np.inf))
     progress.epochs_without = 3  # it may be noise
-    assert not progress.is_over(patience=100, most_lost=0.5)
+    assert not progress.is_over(plan)
 
 
 def test_what_is_learned_by_heart_ends_training_before_patience_does():
@@ -213,8 +215,9 @@ def interrupt_in_epoch(monkeypatch):
 def test_an_interrupt_leaves_a_model_to_use(Estimator, X, interrupt_in_epoch):
     interrupt_in_epoch(4)
     model = quick(Estimator, max_iter=1000, n_iter_no_change=1000)
-    with pytest.warns(UserWarning, match="interrupted"):
+    with pytest.warns(UserWarning, match="interrupted") as warned:
         model.fit(X)
+    assert [w.filename for w in warned] == [__file__]
     assert model.n_iter_ == len(model.loss_curve_) == 3
     assert all(np.isfinite(part).all() for part in outputs(model, X))
     assert set(model.predict(X)) == {-1, 1}

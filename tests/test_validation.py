@@ -7,6 +7,7 @@ import pytest
 import torch
 from helpers import make_rows, quick
 from sklearn.exceptions import NotFittedError
+from sklearn.neighbors import KernelDensity
 
 from skvae import AutoencoderTransformer, VAETransformer, likelihoods
 from skvae._validation import check_sample_weight
@@ -51,7 +52,7 @@ MISTYPED = {
 }
 OF_AUTOENCODER = (
     {"noise": [-1.0, float("nan"), "some"], "latent_density": ["kde"]},
-    {"noise": [None, [0.1]], "tied": ["no", 1], "latent_density": [3, object()]},
+    {"noise": [None, [0.1]], "tied": ["no", 1], "latent_density": [3, object(), KernelDensity]},
 )
 OF_VAE = (
     {"beta": [-1.0, float("nan"), "one"], "warmup_fraction": [-0.1, 1.1], "n_draws": [0, -3]}
@@ -186,8 +187,9 @@ def test_dates_are_no_numbers(Estimator):
 def test_values_beside_which_all_others_are_one_are_warned_of(Estimator, far):
     X = make_rows(100, 3)
     X[7, 1] = far
-    with pytest.warns(UserWarning, match="Column 1 of X has values so far out"):
+    with pytest.warns(UserWarning, match="Column 1 of X has values so far out") as warned:
         quick(Estimator, scaling="standard").fit(X)
+    assert [w.filename for w in warned] == [__file__]
 
 
 def test_the_callers_default_dtype_may_be_short(Estimator):

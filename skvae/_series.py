@@ -1,0 +1,141 @@
+"""One column of a data frame: what it holds, and columns made like it (through narwhals)."""
+
+import re
+from decimal import Decimal
+from numbers import Real
+
+import narwhals.stable.v1 as nw
+import numpy as np
+
+FLOATS = (nw.Float32, nw.Float64)
+# The types of numbers among objects.
+NUMBERS = (Real, Decimal, np.bool_)
+
+
+def has_number_dtype(series):
+    return series.dtype.is_numeric() or series.dtype == nw.Boolean
+
+
+def is_numeric(series):
+    """Return whether a series holds numbers, rather than labels; raise if it holds neither."""
+    if has_number_dtype(series):
+        return True
+    if series.dtype in (nw.Categorical, nw.Enum):
+        return False
+    is_opaque = series.dtype == nw.Object and series.implementation.is_polars()
+    if series.dtype in (nw.String, nw.Object, nw.Unknown) and not is_opaque:
+        types = set(map(type, series.drop_nulls().to_list()))
+        if all_are(types, str) or all_are(types, (bool, np.bool_)):
+            return False
+        if all_are(types, NUMBERS):
+            return True
+        held = "values of type " + ", ".join(sorted(kind.__name__ for kind in types))
+    else:
+        held = f"the dtype {series.dtype}"
+    raise TypeError(
+        f"Column {series.name!r} of X has {held}, which is neither numbers nor categories: "
+        "encode it as a number first (of a date, say the days since another), or drop it."
+    )
+
+
+def all_are(types, allowed):
+    return all(issubclass(kind, allowed) for kind in set(types))
+
+
+def is_integer(series):
+    if series.dtype.is_numeric():
+        return not is_float(series) and series.dtype != nw.Decimal
+    return np.asarray(series.drop_nulls().to_list()).dtype.kind in "biu"
+
+
+def is_float(series):
+    return series.dtype in FLOATS
+
+
+def as_floats(values, name):
+    """Return numbers as floats, NaN where missing, shape (n_samples,)."""
+    if isinstance(values, np.ndarray):
+        return values
+    if has_number_dtype(values):
+        floats = values if is_float(values) else values.cast(nw.Float64)
+        return floats.to_numpy()
+    observed = values.drop_nulls().to_list()
+    if not all_are(map(type, observed), NUMBERS):
+        is_numeric(values)  # says so if they are no labels either
+        raise ValueError(
+            f"Column {name!r} of X had numbers or flags in fit, now it has {observed[0]!r}."
+        )
+    numbers = np.full(len(values), np.nan)
+    numbers[~values.is_null().to_numpy()] = np.asarray(observed, dtype=np.float64)
+    return numbers
+
+
+def examples_of(series, cells, levels):
+    """Return a missing cell if the dtype has any, and then one cell of each level, or any one.
+
+    Taken from the rows themselves, they carry what narwhals has no word for: unused categories,
+    nullable dtypes, None or NaN.
+    """
+    finite = np.flatnonzero(np.isfinite(cells))
+    rows = finite[np.unique(cells[finite], return_index=True)[1]] if levels else finite[:1]
+    missing = np.flatnonzero(np.isnan(cells))[:1]
+    rows = rows if len(rows) else missing
+    if len(missing):
+        return take(series, np.r_[missing, rows])
+    padded = take(series, np.r_[rows, rows[-1:]]).shift(1)
+    return padded if padded.dtype == series.dtype else take(series, np.r_[rows[:1], rows])
+
+
+def series_of_numbers(cells, missing, examples):
+    """Return numbers in the dtype of the examples, the first of which is missing."""
+    numbers = np.where(missing, 0, cells)
+    series = new_series(numbers, examples)
+    if not examples.dtype.is_integer() or holds(examples.dtype, numbers):
+        series = cast_like(series, examples)
+    if not missing.any():
+        return series
+    blank = take(examples, np.zeros(len(cells), dtype=np.intp))
+    return series.zip_with(new_series(~missing, examples), blank)
+
+
+def holds(dtype, numbers):
+    """Return whether a dtype of numbers has exactly these."""
+    if dtype == nw.Float32:
+        with np.errstate(over="ignore"):
+            return bool((numbers == numbers.astype(np.float32)).all())
+    if not dtype.is_integer():
+        return dtype == nw.Float64
+    n_bits, has_sign = int(re.sub(r"\D", "", str(dtype))), dtype.is_signed_integer()
+    low = -(2.0 ** (n_bits - 1)) if has_sign else 0.0
+    is_held = (numbers == np.rint(numbers)) & (numbers >= low) & (numbers < low + 2.0**n_bits)
+    return bool(is_held.all())
+
+
+def take(series, rows):
+    """Return the values in these rows, numbered anew where the library numbers its rows."""
+    # narwhals 1.25 takes rows of an arrow table, but not of a column.
+    name = series.name
+    return nw.maybe_reset_index(series.to_frame()[rows].get_column(name))
+
+
+def in_native_order(series):
+    """Return a series whose bytes are in the order of the machine, for pandas takes no other."""
+    order = getattr(getattr(nw.to_native(series), "dtype", None), "byteorder", "=")
+    if order in "=|":
+        return series
+    values = series.to_numpy()
+    values = values.astype(values.dtype.newbyteorder("="))
+    return new_series(values, series).alias(series.name)
+
+
+def new_series(values, like):
+    namespace = nw.get_native_namespace(like)
+    return nw.new_series("", values, native_namespace=namespace)
+
+
+def cast_like(series, like):
+    """Give a series the native dtype of another, for which narwhals may have no word."""
+    series, like = nw.to_native(series), nw.to_native(like)
+    cast = series.astype if hasattr(series, "astype") else series.cast
+    dtype = like.dtype if hasattr(like, "dtype") else like.type
+    return nw.from_native(cast(dtype), series_only=True)
