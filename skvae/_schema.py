@@ -1,6 +1,5 @@
 """A data frame <-> a matrix of cells: numbers, flags and the indices of levels, NaN if missing."""
 
-import math
 from collections.abc import Iterable
 from decimal import Decimal
 from functools import partial
@@ -21,7 +20,9 @@ from ._series import (
     is_float,
     is_integer,
     is_numeric,
+    is_whole,
     new_series,
+    range_of,
     series_of_numbers,
     take,
 )
@@ -206,8 +207,8 @@ class Column:
         else:
             column.kind, column.levels = _levels_of_labels(series, kind)
         cells = column.encode(series)
-        column.integer = column.levels is not None or is_integer(series) or _is_whole(cells)
-        column.minimum, column.maximum = _range(series, cells)
+        column.integer = column.levels is not None or is_integer(series) or is_whole(cells)
+        column.minimum, column.maximum = range_of(series, cells)
         column.examples = nw.to_native(examples_of(series, cells, column.levels))
         return column
 
@@ -416,21 +417,3 @@ def _check_flags(numbers, cells, name):
             f"Column {name!r} of X had only 0 and 1 in fit, now it has {numbers[is_other][0]:g}; "
             "if it holds counts, say so by `likelihood`."
         )
-
-
-def _is_whole(cells):
-    """Tell whether all known cells are whole numbers, whatever the dtype."""
-    known = cells[np.isfinite(cells)]
-    return len(known) > 0 and bool((known == np.rint(known)).all())
-
-
-def _range(series, cells):
-    """Return the smallest and the largest cell, NaN if all are missing."""
-    low, high = float(np.fmin.reduce(cells)), float(np.fmax.reduce(cells))
-    if not max(abs(low), abs(high)) > 2**53 or not is_integer(series):
-        return low, high
-    # Of integers that no float holds, the floats between them; the lower one, if there is none.
-    values = series.drop_nulls().to_list()
-    low = math.nextafter(low, math.inf) if low < min(values) else low
-    high = math.nextafter(high, -math.inf) if high > max(values) else high
-    return min(low, high), high

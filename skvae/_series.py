@@ -1,5 +1,6 @@
 """One column of a data frame: what it holds, and columns made like it (through narwhals)."""
 
+import math
 import re
 from decimal import Decimal
 from numbers import Real
@@ -68,6 +69,24 @@ def as_floats(values, name):
     numbers = np.full(len(values), np.nan)
     numbers[~values.is_null().to_numpy()] = np.asarray(observed, dtype=np.float64)
     return numbers
+
+
+def is_whole(cells):
+    """Tell whether all known cells are whole numbers, whatever the dtype."""
+    known = cells[np.isfinite(cells)]
+    return len(known) > 0 and bool((known == np.rint(known)).all())
+
+
+def range_of(series, cells):
+    """Return the smallest and the largest cell, NaN if all are missing."""
+    low, high = float(np.fmin.reduce(cells)), float(np.fmax.reduce(cells))
+    if not max(abs(low), abs(high)) > 2**53 or not is_integer(series):
+        return low, high
+    # Of integers that no float holds, the floats between them; the lower one, if there is none.
+    values = series.drop_nulls().to_list()
+    low = math.nextafter(low, math.inf) if low < min(values) else low
+    high = math.nextafter(high, -math.inf) if high > max(values) else high
+    return min(low, high), high
 
 
 def examples_of(series, cells, levels):
