@@ -25,7 +25,7 @@ class AutoencoderTransformer(BaseAutoencoder):
     for flags and categories the cross-entropy. It starts from a PCA where all columns are real
     values; both networks keep a linear part. Afterwards the noise scale of each feature, the
     normal distribution of the codes (for scores), and a density of them to draw from are
-    estimated.
+    estimated, and restored rows are kept (for scores, too).
 
     X is an array or a sparse matrix of numbers, or a pandas or polars data frame whose columns may
     be numbers, flags, strings and categories; of a frame, `inverse_transform`, `sample` and
@@ -112,9 +112,10 @@ class AutoencoderTransformer(BaseAutoencoder):
     robust : bool, default=False
         Whether X holds outliers that are not to be learned. A share `contamination` of the rows
         is then left out of training and scaling: those with the lowest scores after a twentieth
-        of the epochs, looked for twice. Choose it to find outliers in X itself, if they are far
-        out or resemble one another. Where X is clean, or holds single odd rows, it costs: what is
-        rare but usual is not learned.
+        of the epochs, looked for twice; and no row is usual for being like others (see
+        `score_samples`). Choose it to find outliers in X itself, if they are far out or resemble
+        one another. Where X is clean, or holds single odd rows, it costs: what is rare but usual
+        is not learned.
     dtype : {"float32", "float64"}, default="float32"
         Precision of training and of the stored weights. Results are computed in that of X.
     device : str, default="auto"
@@ -169,6 +170,8 @@ class AutoencoderTransformer(BaseAutoencoder):
        doi:10.1080/00401706.1979.10489779 (residuals as a score)
     .. [5] H. H. Yue and S. J. Qin, "Reconstruction-Based Fault Identification Using a Combined
        Index", Industrial & Engineering Chemistry Research 40, 2001, doi:10.1021/ie000141+
+    .. [6] E. Parzen, "On Estimation of a Probability Density Function and Mode", Annals of
+       Mathematical Statistics 33, 1962, doi:10.1214/aoms/1177704472
 
     Examples
     --------
@@ -258,6 +261,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         return {
             "noise": noise if isinstance(noise, str) else float(noise),
             "tied": bool(self.tied),
+            # Where outliers may have trained, rows are not to be usual for being like them.
+            "n_neighbours": 0 if self.robust else _defaults.n_neighbours(n_train, X.shape[1]),
         }
 
     def _training_parameters(self, config):
@@ -280,17 +285,23 @@ class AutoencoderTransformer(BaseAutoencoder):
         return _latent.draw(self.latent_density_, n_samples, seed)
 
     def score_samples(self, X):
-        """Return how well each row is restored and how usual its code is, as one score.
+        """Return how well each row is restored and how usual its place is, as one score.
 
-        The score is log p(x | f(x)), the log-likelihood of a row given its own code, plus the
-        log-density of f(x) under the normal distribution that the codes of training rows have: a
-        combined index of residual and T² (Jackson and Mudholkar 1979; Yue and Qin 2001; see the
-        class). In the first, columns whose noise is learned ("gaussian", "student_t" and
-        "censored_logistic") have further noise of 0.2 in working units: else columns that are
-        restored nearly exactly would decide alone. Where these are d columns, more than 32
-        and than twice the k components, the second counts sqrt(d / max(k, 16) - 1) times, so that
-        many errors do not drown it. This is no density of the rows; for one, use
-        :class:`VAETransformer`.
+        The score is log p(x | f(x)), the log-likelihood of a row given its own code, plus a mean
+        of two log-densities. Two thirds are that of f(x) under the normal distribution that the
+        codes of training rows have: so far it is a combined index of residual and T² (Jackson and
+        Mudholkar 1979; Yue and Qin 2001; see the class). One third is that of x under a kernel
+        density (Parzen 1962) around what training rows are restored to, up to 1,000 of them,
+        without the two nearest, as these may be made of x itself: a row between all others is
+        odd, however usual its code. With ``robust=True`` the normal distribution is all, as
+        outliers may be like one another.
+
+        Columns whose noise is learned ("gaussian", "student_t" and "censored_logistic") have
+        further noise of 0.2 in working units: else columns that are restored nearly exactly would
+        decide alone. The kernel density is that of these columns, with this noise; its third is
+        less where there are others. If they are d, more than 32 and than twice the k components,
+        the density of the code counts sqrt(d / max(k, 16) - 1) times, so that many errors do not
+        drown it. This is no density of the rows; for one, use :class:`VAETransformer`.
 
         Parameters
         ----------

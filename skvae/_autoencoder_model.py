@@ -13,6 +13,7 @@ from torch import Generator, Tensor, nn
 
 from ._bounds import weighted
 from ._columns import BlockSpec
+from ._kernel_density import log_density_around
 from ._latent_model import TINY, LatentModel, Moment, Seen
 from ._networks import MLP
 from ._principal import deviations, principal_axes
@@ -22,6 +23,12 @@ from ._principal import deviations, principal_axes
 BLUR = 0.2
 # Codes of up to so many components count the same in the score: see `weight_of_code`.
 WIDE_CODE = 16
+# How much the density around training rows counts, of that of the code and it: see `score`.
+SHARE_OF_NEIGHBOURS = 1 / 3
+# Different rows below which such a density says nothing.
+LEAST_NEIGHBOURS = 10
+# What comparing a row with one of them needs at once, in the numbers of a row.
+NUMBERS_PER_NEIGHBOUR = 6
 # Added to the variances of codes, as a share of their mean.
 SHARE_OF_ALL = 0.01
 # Axes of a PCA along which rows spread less than this share of the first are not blown up to
@@ -51,6 +58,8 @@ class Autoencoder(LatentModel):
     noise_scale: Tensor
     code_center: Tensor
     code_scale: Tensor
+    neighbours: Tensor
+    neighbour_weight: Tensor
 
     def __init__(
         self,
@@ -61,6 +70,7 @@ class Autoencoder(LatentModel):
         activation: str,
         noise: float | str,
         tied: bool,
+        n_neighbours: int = 0,
         masks: bool = False,
     ):
         super().__init__(
@@ -71,6 +81,7 @@ class Autoencoder(LatentModel):
             activation=activation,
             noise=noise,
             tied=tied,
+            n_neighbours=n_neighbours,
         )
         n_outputs = self.columns.n_outputs
         if tied and n_outputs != self.n_inputs:
@@ -92,6 +103,11 @@ class Autoencoder(LatentModel):
         self.register_buffer("noise_scale", torch.zeros(self.n_inputs))
         self.register_buffer("code_center", torch.zeros(n_components))
         self.register_buffer("code_scale", torch.eye(n_components))
+        # What the score compares rows with, where noise is: what training rows are restored to.
+        self.n_noisy = sum(cells.stop - cells.start for cells in self.columns.with_variance)
+        n_neighbours = n_neighbours if self.n_noisy else 0
+        self.register_buffer("neighbours", torch.zeros(n_neighbours, self.n_noisy))
+        self.register_buffer("neighbour_weight", torch.ones(n_neighbours))
         self.noise_from_pca, self.is_noisy = noise == "auto", False
         if not isinstance(noise, str):
             self.noise_scale[: self.columns.n_cells] = noise
@@ -169,8 +185,9 @@ class Autoencoder(LatentModel):
         through_encoder(through_decoder(weighted(self._grad(seen, out), weight)))
 
     def fit_codes(self, x: Tensor, weight: Tensor | None) -> None:
-        """Learn the normal distribution of the codes of (weighted) rows."""
-        center, centred = deviations(self.encode(x).double(), weight)
+        """Learn the normal distribution of the codes of (weighted) rows, and keep some rows."""
+        z = self.encode(x)
+        center, centred = deviations(z.double(), weight)
         covariance = centred.t() @ centred
         # Codes may lie in a subspace; a share of their variance keeps the rest from counting much,
         # and what rounding makes of constant ones from counting at all.
@@ -178,6 +195,12 @@ class Autoencoder(LatentModel):
         covariance.diagonal().add_(SHARE_OF_ALL * covariance.diagonal().mean() + of_rounding)
         self.code_center.copy_(center)
         self.code_scale.copy_(torch.linalg.cholesky(covariance))
+        if n_neighbours := len(self.neighbours):
+            some = torch.linspace(0, len(z) - 1, n_neighbours, device=z.device).long()
+            self.neighbours.copy_(self.columns.noisy(self.decode(z[some])))
+            n_distinct = len(torch.unique(x[some].nan_to_num(), dim=0))
+            weight = self.neighbour_weight.fill_(1) if weight is None else weight[some, 0]
+            self.neighbour_weight.copy_(weight * (n_distinct / weight.sum()))
 
     @property
     def weight_of_code(self) -> float:
@@ -187,8 +210,14 @@ class Autoencoder(LatentModel):
         columns with noise, less components: in a wide table, what is odd in the code would be lost
         among them.
         """
-        n = sum(cells.stop - cells.start for cells in self.columns.with_variance)
-        return max(1, n / max(len(self.code_center), WIDE_CODE) - 1) ** 0.5
+        return max(1, self.n_noisy / max(len(self.code_center), WIDE_CODE) - 1) ** 0.5
+
+    @property
+    def share_of_neighbours(self) -> float:
+        """How much the density around training rows counts, less where columns have no noise."""
+        if self.neighbour_weight.sum() < LEAST_NEIGHBOURS:
+            return 0.0
+        return SHARE_OF_NEIGHBOURS * self.n_noisy / self.columns.n_columns
 
     def log_prob_of_code(self, z: Tensor) -> Tensor:
         """Return the log-density of codes in nats, (n_samples,), float64."""
@@ -200,10 +229,30 @@ class Autoencoder(LatentModel):
     def score(self, x: Tensor) -> Tensor:
         seen = self.see(x)
         z = self.encoder(seen.input)
-        of_code = self.log_prob_of_code(z)
+        return self._log_prob_given(seen, z).sum(-1) + self._log_prob_of_place(seen, z)
+
+    def _log_prob_of_place(self, seen: Seen, z: Tensor) -> Tensor:
+        """Return how usual it is for rows to be where these are, in nats, float64.
+
+        It is a mean of two log-densities: that of the code under a normal distribution, which
+        tells how far out a row is, and that of the row around what others are restored to, which
+        tells where nothing is between these.
+        """
+        of_code, share = self.log_prob_of_code(z), self.share_of_neighbours
         if seen.observed is not None:  # of a row of gaps nothing is known, nor of its code
             of_code = of_code * self._of_columns(seen.observed).mean(-1)
-        return self._log_prob_given(seen, z).sum(-1) + self.weight_of_code * of_code
+        place = (1 - share) * self.weight_of_code * of_code
+        return place + share * self._log_prob_around_others(seen) if share else place
+
+    def _log_prob_around_others(self, seen: Seen) -> Tensor:
+        known = None if seen.observed is None else self.columns.noisy(seen.observed)
+        return log_density_around(
+            self.columns.noisy(seen.cells),
+            known,
+            self.neighbours,
+            self.neighbour_weight,
+            self.columns.noisy(self.columns.blurred(self.shared, BLUR)[0]),
+        )
 
     def contributions(self, x: Tensor) -> Tensor:
         """Return log p(x | f(x)) by column, of rows that are blurred as in `score`; float64."""
@@ -231,3 +280,13 @@ class Autoencoder(LatentModel):
 
     def _out(self, seen: Seen) -> Tensor:
         return self.decoder(self.encoder(seen.input))
+
+    def n_passes(self, verb: str) -> int:
+        if verb != "score":
+            return super().n_passes(verb)
+        return super().n_passes(verb) + round(2 * self.neighbours.numel() / self.n_weights)
+
+    def breadth(self, verb: str) -> int:
+        if verb != "score":
+            return super().breadth(verb)
+        return super().breadth(verb) + NUMBERS_PER_NEIGHBOUR * len(self.neighbours)

@@ -203,6 +203,10 @@ class Columns:
         """The cells whose first shared number is the variance of their noise."""
         return [slot.cells for slot in self.slots if slot.likelihood.shared_is_variance]
 
+    def noisy(self, of_cells: Tensor) -> Tensor:
+        """Return what the cells with such a variance have, side by side; there is one or more."""
+        return joined([of_cells[..., cells] for cells in self.with_variance])
+
     def reset_learned(self, shared: Tensor) -> None:
         """Set those of the shared vectors that are learned to what they start from."""
         for likelihood, cells, _ in self.slots:

@@ -177,6 +177,14 @@ def rows_for_offset(n_samples, n_epochs, n_passes, n_weights):
     return min(n_samples, 100_000, int(affordable))
 
 
+def n_neighbours(n_samples, n_features):
+    """Return with how many training rows an autoencoder's score compares others: up to 1,000.
+
+    They have about a million cells at most.
+    """
+    return min(1000, 2**20 // n_features, n_samples)
+
+
 def rows_for_density(n_steps):
     """Return from how many rows the density of the codes is learned: 500 to 2,000.
 

@@ -2,6 +2,8 @@
 
 import numpy as np
 import torch
+from scipy.special import logsumexp
+from scipy.stats import multivariate_normal, norm
 from torch.nn.functional import softplus
 
 from skvae import AutoencoderTransformer, VAETransformer
@@ -82,3 +84,20 @@ def make_curve(n_samples, n_features, seed=0):
     angle = rng.uniform(0, 2 * np.pi, size=(n_samples, 1))
     waves = np.cos(angle * np.arange(1, n_features + 1) / 2)
     return waves + 0.05 * rng.normal(size=waves.shape)
+
+
+def log_prob_of_place(autoencoder, X):
+    """Return what the score of rows is, but for the errors: how usual their places are."""
+    module, columns = autoencoder.module_, autoencoder.module_.columns
+    x = torch.as_tensor(autoencoder._table.forward(autoencoder._validated(X)))
+    center, scale = module.code_center.numpy(), module.code_scale.numpy()
+    of_code = multivariate_normal(center, scale @ scale.T).logpdf(autoencoder.transform(X))
+    missing = torch.isnan(x)[:, columns.first_cell].numpy()
+    of_code = module.weight_of_code * of_code * (1 - missing.mean(axis=1))
+    centers = module.neighbours.numpy().astype(float)
+    noise = np.sqrt(columns.noisy(module.shared[0]).numpy() + 0.2**2)
+    of_cells = norm.logpdf(columns.noisy(x).numpy()[:, None], centers, noise)
+    of_others = np.sort(np.nansum(of_cells, axis=-1))[:, :-2]
+    around = logsumexp(of_others, axis=1) - np.log(len(centers) - 2)
+    share = centers.shape[1] / columns.n_columns / 3
+    return (1 - share) * of_code + share * around

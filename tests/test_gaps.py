@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from helpers import ESTIMATORS, factor_rows, make_rows, quick
+from helpers import ESTIMATORS, factor_rows, log_prob_of_place, make_rows, quick
 from scipy.stats import multivariate_normal
 
 from skvae import AutoencoderTransformer, VAETransformer
@@ -555,14 +555,6 @@ def test_filled_levels_are_drawn_not_only_the_likeliest(Estimator):
 # ------------------------------------------------------------------------- contributions
 
 
-def density_of_codes(model, rows):
-    """Return the log-density of codes under the normal distribution of those of training rows."""
-    center, scale = (
-        getattr(model.module_, name).numpy() for name in ("code_center", "code_scale")
-    )
-    return multivariate_normal(center, scale @ scale.T).logpdf(model.transform(rows))
-
-
 @pytest.mark.parametrize("scaling", SCALINGS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_contributions_sum_to_the_score(Estimator, X, scaling, dtype):
@@ -577,8 +569,7 @@ def test_contributions_sum_to_the_score(Estimator, X, scaling, dtype):
     assert (contributions[~gaps] != 0).all()
     rest = contributions.sum(axis=1) - scores
     if Estimator is AutoencoderTransformer:
-        of_code = density_of_codes(model, holed) * (~gaps).mean(axis=1)
-        np.testing.assert_allclose(rest, -of_code, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(rest, -log_prob_of_place(model, holed), rtol=1e-4, atol=1e-4)
     else:
         # The rest is the divergence of the posterior from the prior, up to sampling error.
         assert rest.min() > -0.01
@@ -600,8 +591,8 @@ def test_contributions_of_a_frame_have_its_columns(Estimator):
     assert (contributions.to_numpy()[gaps] == 0).all()
     sums, scores = contributions.sum(axis=1), model.score_samples(holed)
     if Estimator is AutoencoderTransformer:
-        of_code = density_of_codes(model, holed) * (~gaps).mean(axis=1)
-        np.testing.assert_allclose(sums + of_code, scores, rtol=1e-4, atol=1e-4)
+        of_place = log_prob_of_place(model, holed)
+        np.testing.assert_allclose(sums + of_place, scores, rtol=1e-4, atol=1e-4)
     else:
         assert (sums - scores).min() > -0.01
     other = quick(Estimator).fit(pl.DataFrame(frame[["x", "city", "y"]].to_dict("list")))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from helpers import factor_rows, make_rows, quick
+from helpers import factor_rows, log_prob_of_place, make_rows, quick
 from scipy.stats import multivariate_normal, spearmanr
 from sklearn.decomposition import PCA, FactorAnalysis
 from sklearn.preprocessing import StandardScaler
@@ -212,18 +212,16 @@ def test_the_kl_is_that_of_torch_distributions():
     torch.testing.assert_close(gaussian_kl(loc, log_scale), expected)
 
 
-def test_the_autoencoder_scores_a_row_by_its_error_and_its_code():
+def test_the_autoencoder_scores_a_row_by_its_error_and_its_place():
     X = factor_rows(300)
     autoencoder = quick(AutoencoderTransformer, max_iter=30, early_stopping=False).fit(X)
     codes = autoencoder.transform(X)
     error = X - autoencoder.inverse_transform(codes)
-    center, scale = (getattr(autoencoder.module_, f"code_{part}") for part in ("center", "scale"))
-    covariance = (scale.double() @ scale.double().t()).numpy()
-    np.testing.assert_allclose(np.diag(covariance), codes.var(axis=0), rtol=0.2)
-    of_codes = multivariate_normal(center.numpy(), covariance).logpdf(codes)
-    # Given these, only the noise scale of each feature is left to fit.
+    scale = autoencoder.module_.code_scale.double()
+    np.testing.assert_allclose((scale @ scale.t()).diag(), codes.var(axis=0), rtol=0.2)
+    # Beside this, only the noise scale of each feature is left to fit.
     design = np.column_stack([np.ones(len(X)), error**2])
-    scores = autoencoder.score_samples(X) - of_codes
+    scores = autoencoder.score_samples(X) - log_prob_of_place(autoencoder, X)
     coefficients, *_ = np.linalg.lstsq(design, scores, rcond=None)
     np.testing.assert_allclose(design @ coefficients, scores, rtol=0, atol=1e-4)
     variance = -0.5 / coefficients[1:]
@@ -237,10 +235,8 @@ def test_the_autoencoder_scores_a_row_by_its_error_and_its_code():
 def test_among_many_errors_the_code_counts_more(n_features, n_components, weight):
     X = make_rows(200, n_features)
     model = quick(AutoencoderTransformer, n_components=n_components).fit(X)
-    codes = model.transform(X).astype(np.float64)
-    center, scale = model.module_.code_center.numpy(), model.module_.code_scale.numpy()
-    of_codes = multivariate_normal(center, scale @ scale.T).logpdf(codes)
-    scores = model.contributions(X).sum(axis=1) + weight * of_codes
+    assert model.module_.weight_of_code == pytest.approx(weight)
+    scores = model.contributions(X).sum(axis=1) + log_prob_of_place(model, X)
     np.testing.assert_allclose(model.score_samples(X), scores, rtol=1e-4, atol=1e-3)
 
 

@@ -1,0 +1,61 @@
+"""How close rows are to others: their density under kernels around these."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+# The weight of the nearest centers that are left out, that of a usual one being one.
+LEFT_OUT = 2.0
+# What is left of a weight, and is a smaller share of it than this, is rounding.
+ROUNDING_SHARE = 1e-6
+
+
+def log_density_around(
+    x: Tensor, known: Tensor | None, centers: Tensor, weight: Tensor, variance: Tensor
+) -> Tensor:
+    """Return the log-density of rows under normal kernels around all but the nearest centers.
+
+    Of these one may have been made of the row itself, and one of an outlier that is like it. They
+    are left out by weight, so that two centers at one place are as one that weighs twice as much.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n_samples, n_features)
+        Rows.
+    known : Tensor of shape (n_samples, n_features) or None
+        One where a cell is known, else zero; the density is that of the known cells. None if all
+        are.
+    centers : Tensor of shape (n_centers, n_features)
+        What rows are compared with.
+    weight : Tensor of shape (n_centers,)
+        What each counts; together more than is left out.
+    variance : Tensor of shape (n_features,)
+        That of the kernels.
+
+    Returns
+    -------
+    log_density : Tensor of shape (n_samples,)
+        In nats, float64.
+    """
+    x, centers, weight, variance = (t.double() for t in (x, centers, weight, variance))
+    one = torch.ones(1, len(variance), dtype=x.dtype, device=x.device)
+    known = one if known is None else known.double()
+    precision = known / variance
+    squares = (precision * x.square()).sum(-1, keepdim=True) + precision @ centers.square().t()
+    squares = squares.addmm_(precision * x, centers.t(), alpha=-2).nan_to_num_(math.inf, math.inf)
+    log_weight = weight.log().expand_as(squares).scatter(-1, *_left_of_nearest(squares, weight))
+    log_norm = 0.5 * known @ (2 * math.pi * variance).log()
+    log_mass = (weight.sum() - LEFT_OUT).log() + log_norm
+    return (log_weight - 0.5 * squares).logsumexp(-1) - log_mass
+
+
+def _left_of_nearest(squares: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the indices of the nearest centers, and the log-weight that is left of each."""
+    n = 1 + int((weight.sort().values.cumsum(0) < LEFT_OUT).sum())  # that surely weigh so much
+    nearest = squares.topk(min(n, len(weight)), largest=False).indices
+    masses = weight[nearest]
+    left = torch.minimum(masses.cumsum(-1) - LEFT_OUT, masses)
+    return nearest, left.where(left > ROUNDING_SHARE * masses, 0).log()
