@@ -195,6 +195,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         ),
     }
     _model_class = Autoencoder
+    _learned_last = ("_gaps", "latent_density_")
     _sizes = _defaults.Sizes(
         widths=(256, 512),
         deepens=True,
@@ -279,8 +280,8 @@ class AutoencoderTransformer(BaseAutoencoder):
     def _draw_codes(self, n_samples, seed):
         if self.latent_density_ is None:
             raise ValueError(
-                "sample needs a density of the codes, but latent_density=None; fit with "
-                "latent_density='gaussian_mixture'."
+                "sample needs a density of the codes, but latent_density=None (or training is "
+                "not over); fit with latent_density='gaussian_mixture'."
             )
         return _latent.draw(self.latent_density_, n_samples, seed)
 

@@ -32,6 +32,7 @@ from ._validation import (
     Text,
     Widths,
     check_count,
+    check_flag,
     check_parameters,
     check_sample_weight,
 )
@@ -411,8 +412,9 @@ class BaseAutoencoder(
             weight, and so rows that resemble one another.
         complete : bool, default=False
             Whether rows have no gaps. Else cells are missing as in the rows of `fit`: in each
-            drawn row those that are in one of these, of 2,000 that are remembered, with a like
-            code. Where no cell was missing, none is.
+            drawn row those that are in one of these, of 2,000 that are remembered, which is like
+            it, and in which cells that are given are known, too, if there is one. Where no cell
+            was missing, none is.
 
         Returns
         -------
@@ -422,5 +424,6 @@ class BaseAutoencoder(
         """
         check_is_fitted(self)
         check_count("n_samples", n_samples)
+        check_flag("complete", complete)
         given, seed = self._cells_of(conditions), self._seed_of_draws(random_state)
         return self._draw(given, int(n_samples), complete, seed)

@@ -124,11 +124,12 @@ class CellsMixin:
             Z = _engine.draw_codes_given(module, in_units, many, n_samples, again)
         else:
             Z = self._draw_codes(n_samples, codes)
-        cells = self._table.backward(_engine.draw_rows(module, Z, rows, in_units))
-        if self._gaps is not None and not complete:
-            cells[self._gaps.draw(Z, gaps)] = np.nan
         known = np.repeat(known, n_samples, axis=0)
-        return self._as_given(np.where(known, given, cells), known)
+        cells = self._table.backward(_engine.draw_rows(module, Z, rows, in_units))
+        cells = np.where(known, given, cells)
+        if self._gaps is not None and not complete:
+            cells[self._gaps.draw(cells, known[0], gaps) & ~known] = np.nan
+        return self._as_given(cells.astype(self._dtype), known)
 
     def _cells_of(self, conditions):
         """Return a row with the cells of {column: value}, the others missing; all, of None."""

@@ -353,13 +353,6 @@ def draw_prior(module: LatentModel, n_samples: int, seed: int) -> NDArray:
     return x.normal_(generator=_generator(seed)).numpy()
 
 
-def draw_codes(
-    module: LatentModel, X: NDArray, forward: Callable[[NDArray], NDArray], seed: int
-) -> NDArray:
-    """Draw a code of each row; of an autoencoder it is the code."""
-    return run(module, "draw_code", X, forward, "cpu", _generator(seed))
-
-
 def draw_rows(module: LatentModel, Z: NDArray, seed: int, X: NDArray | None = None) -> NDArray:
     """Draw a row from p(x | z) for each code; with a row X, in working units, for its gaps."""
     generator = _generator(seed)

@@ -60,6 +60,8 @@ class FittingMixin:
     """The steps of `fit`, for an estimator that applies its model as `BaseAutoencoder` does."""
 
     _gaps = None  # which cells were missing in `fit`, if some were: `Gaps`
+    # What is not there before training is over, even if there was a fit before.
+    _learned_last = ("_gaps",)
 
     # ------------------------------------------------------------------ what a subclass says
 
@@ -111,7 +113,11 @@ class FittingMixin:
             if printer:
                 printer(history)
             return epochs.end(
-                lambda: self._attributes(job, finished(), table, history), history.is_over
+                lambda: (
+                    self._attributes(job, finished(), table, history)
+                    | dict.fromkeys(self._learned_last)
+                ),
+                history.is_over,
             )
 
         history = self._train(job, table, start, report=report)
@@ -257,6 +263,7 @@ class FittingMixin:
             "module_": module,
             "_twin": _engine.twin(module),
             "_table": table,
+            "_dtype": str(job.X.dtype),
             "n_iter_": len(history.losses),
             "loss_curve_": list(history.losses),
             "validation_scores_": None,
@@ -300,9 +307,8 @@ class FittingMixin:
         """Remember which cells are missing in which rows."""
         n_rows = min(_gaps.MANY_ROWS, rows_in(_gaps.BYTES, job.X))
         X, weights = at_random(job.X, job.weights, n_rows, job.seeds.after)
-        module = self._module_in(X.dtype)
-        codes = _engine.draw_codes(module, X, self._table.forward, job.seeds.after)
-        missing = np.isnan(X[:])
+        cells = X[:]
+        missing = np.isnan(cells)
         if self._schema is not None:  # unknown levels are missing, where draws cannot be
             missing &= self._schema.nullable
-        return _gaps.Gaps.of_weighted(codes, missing, weights, job.seeds.after)
+        return _gaps.Gaps.of_rows(cells, missing, weights, job.seeds.after)

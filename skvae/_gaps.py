@@ -1,4 +1,4 @@
-"""Which cells drawn rows lack: as rows of `fit` do that have like codes."""
+"""Which cells drawn rows lack: as rows of `fit` do that are like them."""
 
 import numpy as np
 
@@ -6,41 +6,120 @@ from ._arrays import resampled
 
 # Rows of `fit` that are remembered, and bytes that they take to be looked at.
 MANY_ROWS, BYTES = 2_000, 2**25
-# Rows that have like codes, at least.
-N_ALIKE = 20
+# Rows that are alike, at least, and as a share of all: fewer would be told apart by chance.
+N_ALIKE, SHARE_ALIKE = 20, 1 / 40
+# The nearest rows, of which one fills the gaps of another.
+N_DONORS = 5
+# Columns by which rows are alike or not, and patterns of gaps that are told apart by them.
+MANY_COLUMNS, MANY_PATTERNS = 64, 16
 
 
 class Gaps:
-    """What is missing of rows, by their codes: a decision tree tells which codes are alike.
+    """What is missing of rows, by their cells: a decision tree tells which rows are alike.
 
-    codes : those of rows, drawn, since those that are asked about are draws, too.
-    missing : booleans, shape (n_samples, n_features).
+    Parameters
+    ----------
+    cells : ndarray of shape (n_samples, n_telling)
+        Those of some columns, gaps filled.
+    missing : ndarray of bool of shape (n_samples, n_features)
+        Where gaps were.
+    telling : ndarray of int of shape (n_telling,)
+        Which columns these are.
     """
 
-    def __init__(self, codes, missing):
+    def __init__(self, cells, missing, telling):
         from sklearn.tree import DecisionTreeRegressor  # not all who import skvae need it
 
-        self.codes, self.missing = codes, missing
-        self.tree = DecisionTreeRegressor(min_samples_leaf=N_ALIKE, random_state=0)
-        leaves = self.tree.fit(codes, missing).apply(codes)
+        self.state = cells, missing, telling  # what to build it from again, as plain arrays
+        self.missing, self.telling = missing, telling
+        n_alike = max(N_ALIKE, int(SHARE_ALIKE * len(cells)))
+        self.tree = DecisionTreeRegressor(min_samples_leaf=n_alike, random_state=0)
+        leaves = self.tree.fit(cells, _patterns(missing)).apply(cells)
         self.order = np.argsort(leaves, kind="stable")
         self.leaves = leaves[self.order]
 
     @classmethod
-    def of_weighted(cls, codes, missing, weights, seed):
-        """Remember rows that are repeated in proportion to their weights, if these differ."""
+    def of_rows(cls, cells, missing, weights, seed):
+        """Remember rows, repeated in proportion to their weights if these differ.
+
+        Unknown are the cells that are NaN, gaps those that are missing.
+        """
         if weights is not None:
             rows = resampled(weights, seed)
-            codes, missing = codes[rows], missing[rows]
-        return cls(codes, missing)
+            cells, missing = cells[rows], missing[rows]
+        telling = _telling(cells, _patterns(missing))
+        return cls(_filled(cells[:, telling], seed), missing, telling)
 
-    @property
-    def state(self):
-        """What to build it from again, as plain arrays."""
-        return self.codes, self.missing
+    def draw(self, cells, given, seed):
+        """Return which cells are missing in complete rows, as in a row that is like each.
 
-    def draw(self, codes, seed):
-        """Return which cells are missing in rows with these codes, as in a row with a like one."""
-        own = self.tree.apply(codes)
-        first, end = (np.searchsorted(self.leaves, own, side) for side in ("left", "right"))
-        return self.missing[self.order[np.random.RandomState(seed).randint(first, end)]]
+        None is that is given, booleans of shape (n_features,), unless it always was.
+        """
+        order, leaves = self.order, self.leaves
+        has_given = ~self.missing[order][:, given].any(axis=1)
+        if has_given.any():
+            order, leaves = order[has_given], leaves[has_given]
+        own = self.tree.apply(cells[:, self.telling])
+        first, end = (np.searchsorted(leaves, own, side) for side in ("left", "right"))
+        first, end = np.where(first < end, (first, end), [[0], [len(order)]])
+        return self.missing[order[np.random.RandomState(seed).randint(first, end)]]
+
+
+def _patterns(missing):
+    """Return what tells gaps apart: where they are, or the directions in which they vary most."""
+    if missing.shape[1] <= MANY_PATTERNS:
+        return missing
+    from sklearn.decomposition import TruncatedSVD
+
+    return TruncatedSVD(MANY_PATTERNS, random_state=0).fit_transform(missing.astype(np.float32))
+
+
+def _telling(cells, patterns):
+    """Return the columns that go most with the patterns of gaps, in order; all if they are few."""
+    if cells.shape[1] <= MANY_COLUMNS:
+        return np.arange(cells.shape[1])
+    cells, patterns = (np.nan_to_num(_standardized(A)) for A in (cells, patterns))
+    strength = ((cells.T @ patterns) ** 2).sum(axis=1)
+    return np.sort(np.argsort(-strength, kind="stable")[:MANY_COLUMNS])
+
+
+def _standardized(A):
+    """Return columns with mean zero and unit variance, of what is known of them."""
+    known = np.maximum((~np.isnan(A)).sum(axis=0), 1)
+    centred = A - np.nansum(A, axis=0) / known
+    scale = np.sqrt(np.nansum(centred**2, axis=0) / known)
+    return centred / np.where(scale > 0, scale, 1)
+
+
+def _filled(cells, seed):
+    """Fill the gaps of each row from one that is like it where both are known (a "hot deck").
+
+    That is one of the nearest of those that lack the fewest of these cells. What it lacks is taken
+    from any row. So nothing that fills a gap tells that there was one, as what a model makes of a
+    flag would.
+    """
+    rng, missing = np.random.RandomState(seed), np.isnan(cells)
+    holed = np.flatnonzero(missing.any(axis=1))
+    if not len(holed):
+        return cells
+    donors = _nearest(cells, missing, holed, rng)
+    filled = cells.copy()
+    filled[holed] = np.where(missing[holed], cells[donors], cells[holed])
+    for column, known in zip(filled.T, ~missing.T, strict=True):
+        gaps = np.isnan(column)
+        column[gaps] = rng.choice(column[known], gaps.sum()) if known.any() else 0
+    return filled
+
+
+def _nearest(cells, missing, holed, rng):
+    """Return the index of a row to fill the gaps of each of these."""
+    from sklearn.metrics.pairwise import nan_euclidean_distances
+
+    cells, lacks = _standardized(cells), missing.astype(np.float32)
+    distance = nan_euclidean_distances(cells[holed], cells)
+    # Rows that lack the same cells are further away than all that do not.
+    rank = lacks[holed] @ lacks.T + np.nan_to_num(distance / (1 + distance), nan=1)
+    n = min(N_DONORS, len(cells))
+    rank += 1e-6 * rng.uniform(size=rank.shape)
+    nearest = np.argpartition(rank, n - 1, axis=1)[:, :n]
+    return nearest[np.arange(len(holed)), rng.randint(n, size=len(holed))]

@@ -182,10 +182,6 @@ class LatentModel(nn.Module):
         """Return the codes of rows."""
         return self._code(self.see(x).input)
 
-    def draw_code(self, x: Tensor, generator: Generator) -> Tensor:
-        """Return codes of rows; where they are random, draws."""
-        return self.encode(x)
-
     def decode(self, z: Tensor) -> Tensor:
         """Return E[x | z]."""
         return self.columns.mean(self.decoder(z), self.shared)

@@ -92,10 +92,6 @@ class VAE(LatentModel):
     def _code(self, shown: Tensor) -> Tensor:
         return self.encoder(shown).chunk(2, -1)[0]
 
-    def draw_code(self, x: Tensor, generator: Generator) -> Tensor:
-        loc, log_scale = self.posterior(self.see(x))
-        return loc + log_scale.exp() * torch.empty_like(loc).normal_(generator=generator)
-
     def kl(self, x: Tensor) -> Tensor:
         """Return KL(q(z | x) || N(0, I)) by component in nats, (n_samples, n_components)."""
         return gaussian_kl(*self.posterior(self.see(x)))
@@ -233,7 +229,7 @@ class VAE(LatentModel):
 
     def _n_draws_of(self, verb: str) -> int:
         """Return how many codes of a row the method of this name decodes, zero if it need not."""
-        if verb in ("encode", "draw_code", "kl", "decode"):
+        if verb in ("encode", "kl", "decode"):
             return 0
         return len(self.noise) if verb in FILLING else self.n_draws
 

@@ -150,6 +150,12 @@ def check_sample_weight(sample_weight, n_samples):
     return weights
 
 
+def check_flag(name, value):
+    """Raise unless an argument is True or False."""
+    if not Options((True, False)).allows(value):
+        raise ValueError(f"{name} must be True or False. Got {value!r}.")
+
+
 def check_count(name, value):
     """Raise unless a number of things to draw is a positive int."""
     rule = Interval(Integral, 1, np.inf)

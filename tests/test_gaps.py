@@ -792,7 +792,7 @@ def test_given_cells_are_not_missing(Estimator):
     model = quick(Estimator).fit(rows_of_a_survey())
     drawn = model.sample(300, random_state=0, conditions={1: 0.5})
     assert (drawn[:, 1] == 0.5).all()
-    assert 0.1 < np.isnan(drawn[:, 2]).mean() < 0.6
+    assert np.isnan(drawn).any()
 
 
 def test_a_fit_without_gaps_forgets_those_of_the_one_before(Estimator, X):
@@ -820,11 +820,72 @@ def test_drawn_gaps_of_a_frame_are_those_of_its_library(Estimator):
     assert not drawn.iloc[:, 1:].isna().any(axis=None)
 
 
-@pytest.mark.parametrize("codes", [np.zeros((4, 2)), np.full((4, 2), 9.0)])
-def test_gaps_are_those_of_a_row_with_a_like_code(codes):
-    missing = np.repeat([[True, False], [False, True]], 50, axis=0)
-    drawn = Gaps(np.repeat([[0.0, 0.0], [9.0, 9.0]], 50, axis=0), missing).draw(codes, 0)
-    np.testing.assert_array_equal(drawn, np.tile(missing[0] ^ (codes[0] > 0), (4, 1)))
+@pytest.mark.parametrize("kind", [0.0, 9.0])
+@pytest.mark.parametrize("n_features", [3, 200])
+def test_gaps_are_those_of_a_row_that_is_like_it(rng, kind, n_features):
+    """Two kinds of rows, told by the first cell, each lacks one of the others."""
+    cells = rng.normal(size=(100, n_features))
+    cells[:, 0] = np.repeat([0.0, 9.0], 50)
+    cells[:50, 1] = cells[50:, 2] = np.nan
+    gaps, new = Gaps.of_rows(cells, np.isnan(cells), None, 0), rng.normal(size=(4, n_features))
+    new[:, 0] = kind
+    drawn = gaps.draw(new, np.zeros(n_features, dtype=bool), 0)
+    assert (np.argwhere(drawn) == [[i, 1 + (kind > 0)] for i in range(4)]).all()
+
+
+def test_cells_that_are_given_are_known_in_the_row_whose_gaps_are_drawn(Estimator):
+    X = np.random.default_rng(0).normal(size=(500, 3))
+    X[::3, :2] = np.nan
+    drawn = quick(Estimator).fit(X).sample(300, conditions={0: 0.5})
+    assert np.isfinite(drawn).all()
+    X[:, 0] = np.nan  # where no row will do, any does
+    drawn = quick(Estimator).fit(X).sample(300, conditions={0: 0.5})
+    assert (drawn[:, 0] == 0.5).all()
+    assert 0.2 < np.isnan(drawn[:, 1]).mean() < 0.5
+
+
+def test_gaps_go_with_a_cell_that_the_code_knows_nothing_of(Estimator, rng):
+    is_owner, income = rng.random(1000) < 0.5, rng.normal(size=1000)
+    value = np.where(is_owner, rng.normal(100, 10, 1000), np.nan)
+    frame = pd.DataFrame({"owner": is_owner, "income": income, "value": value})
+    model = quick(Estimator).fit(frame)
+    drawn = model.sample(500)
+    np.testing.assert_array_equal(drawn["value"].isna(), ~drawn["owner"])
+    assert model.sample(100, conditions={"owner": False})["value"].isna().all()
+
+
+def test_whole_rows_are_as_often_missing_as_they_were(Estimator, rng):
+    X = rng.normal(size=(1000, 5)) + rng.normal(size=(1000, 1))
+    X[::5] = np.nan
+    share = np.isnan(quick(Estimator, max_iter=30).fit(X).sample(4000)).mean()
+    assert share == pytest.approx(0.2, abs=0.06)
+
+
+def test_flags_and_spikes_are_missing_as_often_as_they_were(Estimator, rng):
+    """What a model makes of such cells would tell that they were missing."""
+    X = rng.normal(size=(2000, 4))
+    X[:, 1], X[:, 2] = X[:, 0] > 0, np.maximum(X[:, 2], 0)
+    X[rng.random(X.shape) < [0, 0.3, 0.3, 0]] = np.nan
+    gaps = np.isnan(quick(Estimator, max_iter=20).fit(X).sample(4000))
+    np.testing.assert_allclose(gaps.mean(axis=0), [0, 0.3, 0.3, 0], atol=0.05)
+
+
+def test_a_column_without_a_known_cell_stays_so(Estimator, X):
+    X = X.copy()
+    X[:, 1] = np.nan
+    assert (np.isnan(quick(Estimator).fit(X).sample(50)) == (np.arange(X.shape[1]) == 1)).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rows_are_drawn_in_the_dtype_of_fit(Estimator, X, dtype):
+    model = quick(Estimator).fit(X.astype(dtype))
+    assert model.sample(3).dtype == model.sample(3, conditions={0: 1}).dtype == dtype
+
+
+@pytest.mark.parametrize("complete", [None, "no", 0.5, [], np.ones(2)])
+def test_complete_is_a_flag(Estimator, X, complete):
+    with pytest.raises(ValueError, match="complete must be True or False"):
+        quick(Estimator).fit(X).sample(3, complete=complete)
 
 
 def test_rows_are_drawn_where_unknown_levels_were_gaps(Estimator):

@@ -8,6 +8,8 @@ from helpers import quick
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
+from skvae import VAETransformer
+
 callback = pytest.importorskip("sklearn.callback", reason="scikit-learn has callbacks from 1.9 on")
 
 
@@ -61,6 +63,42 @@ def test_the_epoch_in_which_training_stops_is_the_last_one(Estimator, X, capsys)
     assert f"epoch {model.n_iter_}/50" in capsys.readouterr().out.splitlines()[-1]
     epochs = [row for row in monitor.get_logs().data if row["task_name"] == "epoch"]
     assert len(epochs) == model.n_iter_
+
+
+class Drawing:
+    """A callback that draws rows from the model so far, and keeps them or the error."""
+
+    def __init__(self):
+        self.log = []
+
+    def setup(self, estimator, context):
+        pass
+
+    teardown = on_fit_task_begin = lambda self, estimator, context: None
+
+    def on_fit_task_end(self, estimator, context, *, fitted_estimator):
+        try:
+            drawn = fitted_estimator.sample(200)
+        except ValueError as error:
+            drawn = str(error)
+        self.log.append((context.task_name, drawn))
+
+
+def test_rows_of_an_epoch_are_not_drawn_from_the_fit_before(Estimator, X):
+    watching = Drawing()
+    holed = X.copy()
+    holed[::2, 0] = np.nan
+    model = quick(Estimator, max_iter=3).fit(holed).set_callbacks(watching)
+    model.fit(X[:, :3])
+    *epochs, (_, last) = watching.log
+    assert len(epochs) == 3
+    assert np.isfinite(last).all()
+    for name, drawn in epochs:
+        assert name == "epoch"
+        if Estimator is VAETransformer:
+            assert np.isfinite(drawn).all()
+        else:
+            assert "training is not over" in drawn
 
 
 def test_a_progress_bar_runs_to_its_end(Estimator, X, capsys):
