@@ -86,6 +86,27 @@ def some_of(X, rows):
     return SomeRows(X, rows) if isinstance(X, np.ndarray) else X.take(rows)
 
 
+def evenly_by(keys, n):
+    """Return indices of n rows, in their order, whose keys are spread as those of all."""
+    places = (np.arange(n) + 0.5) * (len(keys) / n)
+    return np.sort(np.argsort(keys, kind="stable")[places.astype(int)])
+
+
+def constant_cells(X):
+    """Return the value of each column that has but one, up to rounding; NaN for the others."""
+    size = rows_in(PART_BYTES, X)
+    values = np.fmax.reduce(X[:size])
+    tolerance = 4 * np.finfo(X.dtype).eps * np.abs(values)
+    for start in range(0, len(X), size):
+        columns = np.flatnonzero(~np.isnan(values))
+        if not len(columns):
+            break
+        part = X[start : start + size][:, columns]
+        varies = (np.abs(part - values[columns]) > tolerance[columns]).any(axis=0)
+        values[columns[varies]] = np.nan
+    return values
+
+
 def at_random(X, weights, n_rows, seed):
     """Return rows drawn at random, in their order, and their weights; all if they are no more."""
     if len(X) <= n_rows:

@@ -138,6 +138,14 @@ class AutoencoderTransformer(BaseAutoencoder):
     offset_ : float
         `decision_function` is `score_samples` minus this. It is set on all training rows, or,
         where scoring them would cost much against training, on a random part of at least 128.
+    likelihoods_ : list of str or Likelihood class
+        The likelihood of each column.
+    n_components_ : int
+        Dimensions of the code.
+    hidden_layer_sizes_ : tuple of int
+        Widths of the encoder's hidden layers.
+    batch_size_ : int
+        Rows in a training step.
     n_iter_ : int
         Epochs run.
     loss_curve_ : list of float
@@ -195,7 +203,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         ),
     }
     _model_class = Autoencoder
-    _learned_last = ("_gaps", "latent_density_")
+    _learned_last = (*BaseAutoencoder._learned_last, "latent_density_")
     _sizes = _defaults.Sizes(
         widths=(256, 512),
         deepens=True,

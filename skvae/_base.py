@@ -250,6 +250,8 @@ class BaseAutoencoder(
             raise TypeError(
                 f"X has the dtype {X.dtype}: turn dates into numbers, say days since one of them."
             )
+        if self._schema is not None and not is_frame(X):
+            self._schema.check_no_labels()
         if self._schema is not None and issparse(X):
             self._schema.check_all_numbers()
         if self._schema is not None and not issparse(X):
@@ -257,7 +259,9 @@ class BaseAutoencoder(
                 validate_data(self, X, reset=reset, skip_check_array=True)
             else:
                 X = validate_data(self, X, reset=reset, **options)
-            X = check_array(self._schema.encode(X), input_name="X", estimator=self, **options)
+            X = self._schema.encode(X)
+            self._schema.check_finite(X)
+            X = check_array(X, input_name="X", estimator=self, **options)
         else:
             X = validate_data(self, X, reset=reset, **options)
         if issparse(X):
@@ -289,6 +293,16 @@ class BaseAutoencoder(
             lost = ~np.isfinite(result).reshape(len(X), -1).all(axis=1)
             result[lost] = self._run(verb, X[lost].astype(np.float64), *args)
         return result
+
+    def _cells_from(self, made):
+        """Return cells in the units of the data from rows that a model made."""
+        return self._with_constants(self._table.backward(made))
+
+    def _with_constants(self, cells):
+        """Return cells, those of columns that have but one value as it is."""
+        if self._constants is None:
+            return cells
+        return np.where(np.isnan(self._constants), cells, self._constants.astype(cells.dtype))
 
     def _log_density(self, verb, X):
         """Return a log-density of validated rows in the units of the data."""
@@ -331,10 +345,10 @@ class BaseAutoencoder(
         X_original : {ndarray, data frame} of shape (n_samples, n_features)
             E[x | z] (in "ordinal" columns and under scaling="quantile": its image in the units of
             the data), without noise; an array in the dtype of the codes, or a frame if `fit` was
-            given one.
+            given one, with the index of the codes if they are in a frame, too.
         """
         check_is_fitted(self)
-        X = check_array(_engine.as_array(X), dtype=[np.float64, np.float32])
+        codes, X = X, check_array(_engine.as_array(X), dtype=[np.float64, np.float32])
         if X.shape[1] != self._n_features_out:
             raise ValueError(
                 f"X has {X.shape[1]} columns, but inverse_transform of {type(self).__name__} "
@@ -342,7 +356,10 @@ class BaseAutoencoder(
             )
         module = self._module_in(X.dtype)
         Z = _engine.run(module, "decode", X, device=self.device)
-        return self._as_given(self._table.backward(Z))
+        X_original = self._as_given(self._cells_from(Z))
+        if self._schema is None:
+            return X_original
+        return self._schema.with_index_of(X_original, codes)
 
     def score(self, X, y=None, sample_weight=None):
         """Return the mean of `score_samples`.

@@ -47,6 +47,13 @@ class Block(NamedTuple):
         return NUMBERS if self.likelihood_class.n_cells == 1 else INTERVALS
 
 
+def likelihoods(blocks):
+    """Return the likelihood of each column, in their order."""
+    return [
+        kind for _, kind in sorted((j, block.spec[0]) for block in blocks for j in block.columns)
+    ]
+
+
 def of_kinds(kinds, n_levels):
     """Return the blocks of columns with these likelihoods: numbers, intervals, levels.
 

@@ -56,7 +56,7 @@ class CellsMixin:
             return [cells] * n_draws
         module = self._module_in(cells.dtype)
         drawn = _engine.complete(module, cells, self._table.forward, n_draws, seed)
-        return [self._table.backward(drawn[:, i]) for i in range(n_draws)]
+        return [self._cells_from(drawn[:, i]) for i in range(n_draws)]
 
     def _expected(self, cells):
         """Return E[x | what is known of x], the likeliest level for categories."""
@@ -64,7 +64,7 @@ class CellsMixin:
         if not len(cells):
             return cells
         if not curved:
-            return self._table.backward(self._run("impute", cells))
+            return self._cells_from(self._run("impute", cells))
         n_bytes = 8 * N_MEAN_DRAWS * self.module_.columns.n_cells
         parts = gen_batches(len(cells), max(1, DRAWN_BYTES // n_bytes))
         return np.concatenate([self._mean_of_images(cells[rows], curved) for rows in parts])
@@ -78,7 +78,7 @@ class CellsMixin:
         expected = self._table.backward(made[:, 0])
         images = self._table.backward(made[:, 1:].reshape(-1, made.shape[-1]))[:, curved]
         expected[:, curved] = images.reshape(len(cells), N_MEAN_DRAWS, -1).mean(axis=1)
-        return expected
+        return self._with_constants(expected)
 
     def _filled(self, X, cells, holed, completed):
         """Return what was given, the gaps of some of its rows filled by what these became."""
@@ -125,7 +125,7 @@ class CellsMixin:
         else:
             Z = self._draw_codes(n_samples, codes)
         known = np.repeat(known, n_samples, axis=0)
-        cells = self._table.backward(_engine.draw_rows(module, Z, rows, in_units))
+        cells = self._cells_from(_engine.draw_rows(module, Z, rows, in_units))
         cells = np.where(known, given, cells)
         if self._gaps is not None and not complete:
             cells[self._gaps.draw(cells, known[0], gaps) & ~known] = np.nan

@@ -9,14 +9,17 @@ import numpy as np
 from . import _blocks, _defaults, _engine, _gaps
 from ._arrays import (
     at_random,
+    constant_cells,
+    evenly_by,
     rows_in,
     share_missing,
     share_out_totals,
+    some_of,
     unless_uniform,
     with_weight,
 )
 from ._defaults import is_auto, resolved
-from ._outliers import threshold, without_outliers
+from ._outliers import have_absurd_cells, threshold, without_outliers
 from ._progress import Epochs, Printer, with_callbacks
 from ._table import Table
 from ._training import Plan
@@ -26,6 +29,10 @@ SHAPE = ("blocks", "n_components", "hidden_layer_sizes", "activation", "tied")
 # Share of the epochs after which "robust" asks what looks like an outlier, before the model has
 # learned it.
 BRIEF = 0.05
+
+
+# Rows that are ranked for each one that is scored for the threshold.
+MORE_ROWS = 16
 
 
 class Job(NamedTuple):
@@ -60,10 +67,14 @@ class FittingMixin:
     """The steps of `fit`, for an estimator that applies its model as `BaseAutoencoder` does."""
 
     _gaps = None  # which cells were missing in `fit`, if some were: `Gaps`
+    _constants = None  # the value of each column that has but one, NaN of the others
     # What is not there before training is over, even if there was a fit before.
-    _learned_last = ("_gaps",)
+    _learned_last = ("_gaps", "_constants")
 
     # ------------------------------------------------------------------ what a subclass says
+
+    # The method of a model that tells in little time how rows rank, where `score` takes long.
+    _rough_score = None
 
     def _model_parameters(self, X, blocks, n_train, share_missing):
         """Return the arguments of the model class that only this estimator has."""
@@ -171,7 +182,8 @@ class FittingMixin:
                 raise KeyboardInterrupt
             return self._score("score", job.X)
 
-        return without_outliers(scores_of_fit, job.weights, len(job.X), self.contamination)
+        absurd = have_absurd_cells(job.X, job.seeds.scaling)
+        return without_outliers(scores_of_fit, job.weights, absurd, self.contamination)
 
     def _model_config(self, X, blocks, n_train, share_missing):
         """Return the arguments of the model class, "auto" resolved; `n_train` rows will train."""
@@ -264,6 +276,10 @@ class FittingMixin:
             "_twin": _engine.twin(module),
             "_table": table,
             "_dtype": str(job.X.dtype),
+            "likelihoods_": _blocks.likelihoods(job.blocks),
+            "n_components_": job.config["n_components"],
+            "hidden_layer_sizes_": job.config["hidden_layer_sizes"],
+            "batch_size_": job.plan.batch_size,
             "n_iter_": len(history.losses),
             "loss_curve_": list(history.losses),
             "validation_scores_": None,
@@ -286,10 +302,11 @@ class FittingMixin:
 
         def part(X, weights):
             n_rows = _defaults.rows_for_offset(len(X), self.n_iter_, n_passes, n_weights)
-            return at_random(X, weights, n_rows, seed)
+            return self._of_all_scores(X, weights, n_rows, seed)
 
         trained, of_trained = part(job.X, job.weights)
         self._finish(trained, of_trained, n_steps, seed)
+        self._constants = constant_cells(job.X)
         self._gaps = self._fit_gaps(job) if self.module_.masks else None
         scores = self._log_density("score", trained)
         if np.isnan(scores).any():
@@ -302,6 +319,14 @@ class FittingMixin:
             scores = self._score("score", trained)
         of_trained = np.ones(len(scores)) if of_trained is None else of_trained
         self.offset_ = float(threshold(scores, of_trained, self.contamination))
+
+    def _of_all_scores(self, X, weights, n_rows, seed):
+        """Return at most so many rows, with about the scores that all have, and their weights."""
+        if len(X) <= n_rows or self._rough_score is None:
+            return at_random(X, weights, n_rows, seed)
+        X, weights = at_random(X, weights, MORE_ROWS * n_rows, seed)
+        rows = evenly_by(self._log_density(self._rough_score, X), n_rows)
+        return some_of(X, rows), None if weights is None else weights[rows]
 
     def _fit_gaps(self, job):
         """Remember which cells are missing in which rows."""

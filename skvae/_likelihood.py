@@ -68,6 +68,9 @@ class Likelihood:
         """Tell whether it says of itself what this method of the base class has for all."""
         return getattr(cls, method) is not getattr(Likelihood, method)
 
+    def _lacks(self, method: str) -> NotImplementedError:
+        return NotImplementedError(f"{type(self).__name__} has no {method}, as a likelihood must.")
+
     def accepts(self, x: Tensor) -> Tensor:
         """Tell for each value whether it lies in the support; boolean, shape of x."""
         return torch.isfinite(x)
@@ -91,7 +94,7 @@ class Likelihood:
 
     def log_prob(self, x: Tensor, *params: Tensor) -> Tensor:
         """Return the log-density of each value in nats, shape (..., n_features), not summed."""
-        raise NotImplementedError
+        raise self._lacks("log_prob")
 
     def grads(self, x: Tensor, *params: Tensor) -> tuple[Tensor, ...]:
         """Return the gradients of log_prob with respect to the first n_params tensors.
@@ -117,11 +120,11 @@ class Likelihood:
 
     def mean(self, *params: Tensor) -> Tensor:
         """Return E[x | z], shape (..., n_features)."""
-        raise NotImplementedError
+        raise self._lacks("mean")
 
     def sample(self, *params_and_generator: Any) -> Tensor:
         """Draw x given the parameters; the last argument is the generator of every draw."""
-        raise NotImplementedError
+        raise self._lacks("sample")
 
     def params_for_mean(self, mean: Tensor) -> tuple[Tensor, ...]:
         """Return decoder outputs with about this mean, where training starts; n_params vectors."""

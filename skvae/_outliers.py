@@ -1,12 +1,18 @@
 """Rows that look like outliers: where their scores end, and training without them."""
 
 import numpy as np
+from sklearn.utils import gen_batches
 
-from ._arrays import unless_uniform
+from ._arrays import PART_BYTES, at_random, rows_in, unless_uniform
 
 # Trainings of which each goes without the rows that had the lowest scores in the one before. With
 # one, the rows that were left out are too often those that the outliers had drawn the model from.
 N_ROUNDS = 2
+# Distance from the quartiles of a column, in units of that between these, beyond which a value is
+# from another world: beside it a model sees nothing of the others, so it cannot judge it.
+ABSURD = 1e6
+# Rows that place quartiles.
+A_FEW_ROWS = 1_000
 
 
 def threshold(scores, weights, contamination):
@@ -28,15 +34,31 @@ def threshold(scores, weights, contamination):
     return (values[first - 1] + values[first]) / 2
 
 
-def without_outliers(scores_of_fit, weights, n_samples, share):
+def have_absurd_cells(X, seed):
+    """Tell which rows have a cell that is millions of times further out than usual ones."""
+    some = at_random(X, None, A_FEW_ROWS, seed)[0][:].astype(np.float64)
+    # (Missing values come last.)
+    known, places = np.sort(some, axis=0), np.count_nonzero(~np.isnan(some), axis=0) - 1
+    first, third = (
+        known[np.maximum(0, (share * places).astype(int)), range(X.shape[1])]
+        for share in (0.25, 0.75)
+    )
+    reach = ABSURD * (third - first)
+    reach[~(reach > 0)] = np.inf
+    low, high = first - reach, third + reach
+    parts = gen_batches(len(X), rows_in(PART_BYTES, X))
+    return np.concatenate([((X[rows] < low) | (X[rows] > high)).any(axis=1) for rows in parts])
+
+
+def without_outliers(scores_of_fit, weights, absurd, share):
     """Return the weights of rows, but zero for a share of them that look like outliers.
 
-    `scores_of_fit` trains with weights and returns the scores of all rows. These are the
-    concentration steps of a trimmed likelihood (Neykov et al., "Robust fitting of mixtures using
-    the trimmed likelihood estimator", 2007).
+    Those that are `absurd` do not train a model that judges. `scores_of_fit` trains with weights
+    and returns the scores of all rows. These are the concentration steps of a trimmed likelihood
+    (Neykov et al., "Robust fitting of mixtures using the trimmed likelihood estimator", 2007).
     """
-    weights = np.ones(n_samples) if weights is None else weights
-    kept = unless_uniform(weights)
+    weights = np.ones(len(absurd)) if weights is None else weights
+    kept = unless_uniform(np.where(absurd, 0.0, weights))
     for _ in range(N_ROUNDS):
         scores = scores_of_fit(kept)
         is_low = scores < threshold(scores, weights, share)

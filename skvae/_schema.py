@@ -142,6 +142,19 @@ class Schema:
             if column.levels not in (None, (0.0, 1.0)):
                 raise _needs_a_frame(column.name)
 
+    def check_no_labels(self):
+        """Raise if a column has labels that are no numbers, which an array does not have."""
+        for column in self.columns:
+            if not column.numeric:
+                raise _needs_a_frame(column.name)
+
+    def check_finite(self, cells):
+        """Raise if a cell is infinite; what is missing is NaN."""
+        infinite = np.isinf(cells).any(axis=0)
+        if infinite.any():
+            name = self.names[infinite.argmax()]
+            raise ValueError(f"Input X contains infinity, in column {name!r}.")
+
     @staticmethod
     def with_index_of(frame, X):
         """Return a frame with the index of another, where there is such a thing."""

@@ -92,6 +92,13 @@ class VAE(LatentModel):
     def _code(self, shown: Tensor) -> Tensor:
         return self.encoder(shown).chunk(2, -1)[0]
 
+    def rough_score(self, x: Tensor) -> Tensor:
+        """Return log p(x | z) at the mean of q(z | x) less the KL term, float64: in a pass."""
+        seen = self.see(x)
+        loc, log_scale = self.posterior(seen)
+        kl = gaussian_kl(loc, log_scale).sum(-1, dtype=torch.float64)
+        return self.log_prob(seen, self.decoder(loc)).sum(-1, dtype=torch.float64) - kl
+
     def kl(self, x: Tensor) -> Tensor:
         """Return KL(q(z | x) || N(0, I)) by component in nats, (n_samples, n_components)."""
         return gaussian_kl(*self.posterior(self.see(x)))
@@ -229,7 +236,7 @@ class VAE(LatentModel):
 
     def _n_draws_of(self, verb: str) -> int:
         """Return how many codes of a row the method of this name decodes, zero if it need not."""
-        if verb in ("encode", "kl", "decode"):
+        if verb in ("encode", "kl", "decode", "rough_score"):
             return 0
         return len(self.noise) if verb in FILLING else self.n_draws
 

@@ -111,7 +111,7 @@ class Choices(NamedTuple):
         )
 
     def __str__(self):
-        return "a dict of columns and such values"
+        return "a dict {column of a data frame: one of these or 'categorical'}"
 
 
 def check_parameters(estimator, rules):

@@ -10,6 +10,9 @@ import scipy.sparse
 import torch
 from helpers import ESTIMATORS, make_rows, quick
 
+from skvae import AutoencoderTransformer
+from skvae._arrays import constant_cells
+
 TAKING_ROWS = ["transform", "score_samples", "score", "decision_function", "predict"]
 
 
@@ -445,3 +448,45 @@ def test_any_fit_gives_finite_results_or_a_clear_error(seed):
         return
     assert all(np.isfinite(result).all() for result in results)
     assert set(model.predict(X)) <= {-1, 1}
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+@pytest.mark.parametrize("scaling", ["standard", "common", "quantile", None])
+@pytest.mark.parametrize("value", [1e-9, 0.1, -3e7])
+def test_what_a_column_always_is_it_is_in_draws(Estimator, scaling, value):
+    X = make_rows(100, 4)
+    X[:, 2] = value
+    X[::4, 2:] = np.nan
+    model = quick(Estimator, scaling=scaling).fit(X)
+    for made in (
+        model.sample(50, complete=True),
+        model.inverse_transform(model.transform(X)),
+        model.impute(X),
+        *model.impute(X, n_draws=2),
+    ):
+        np.testing.assert_array_equal(made[:, 2], value)
+        assert made[:, 1].std() > 0
+    drawn = model.sample(50, conditions={2: 5.0})
+    np.testing.assert_array_equal(drawn[:, 2], 5.0)
+
+
+def test_a_column_is_constant_up_to_rounding_and_in_all_rows():
+    X = np.ones((5000, 5))
+    X[1::2, 0] += 4e-16
+    X[4000, 1] = 1.1
+    X[:1000, 2] = np.nan
+    X[:, 3] = np.nan
+    np.testing.assert_allclose(constant_cells(X), [1, np.nan, 1, np.nan, 1])
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+def test_auto_says_what_it_came_to(Estimator):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"k": rng.choice(list("abc"), 90), "x": rng.normal(size=90)})
+    frame["flag"] = frame["x"] > 0
+    model = Estimator(max_iter=2, random_state=0).fit(frame)
+    of_numbers = "gaussian" if Estimator is AutoencoderTransformer else "ordinal"
+    assert model.likelihoods_ == ["categorical", of_numbers, "bernoulli"]
+    assert model.n_components_ == model.transform(frame).shape[1]
+    assert model.hidden_layer_sizes_ == (256, 128 if Estimator is AutoencoderTransformer else 256)
+    assert model.batch_size_ == 32

@@ -877,3 +877,14 @@ def test_levels_that_hardly_repeat_do_not_keep_the_rest_from_being_learned(rng):
         model = VAETransformer(4, max_iter=150, random_state=0).fit(frame)
     drawn = model.sample(5000, random_state=0)
     assert np.corrcoef(drawn["x"], drawn["y"])[0, 1] > 0.6
+
+
+def test_rows_of_codes_keep_their_index(Estimator):
+    frame = pd.DataFrame(make_rows(60, 3), columns=list("abc"), index=np.arange(60) * 7 + 100)
+    model = quick(Estimator).fit(frame)
+    codes = model.transform(frame)
+    assert model.inverse_transform(codes).index.tolist() == list(range(60))
+    restored = model.inverse_transform(pd.DataFrame(codes, index=frame.index))
+    pd.testing.assert_index_equal(restored.index, frame.index)
+    restored = model.set_output(transform="pandas").inverse_transform(model.transform(frame))
+    pd.testing.assert_index_equal(restored.index, frame.index)

@@ -92,7 +92,7 @@ ALLOWED = {
     "_blocks": {"numpy", "sklearn", "_arrays", "_engine", "_table", "likelihoods"},
     "_schema": {"numpy", "narwhals", "_series", "_warn"},
     "_series": {"numpy", "narwhals"},
-    "_outliers": {"numpy", "_arrays"},
+    "_outliers": {"numpy", "sklearn", "_arrays"},
     "_validation": SKLEARN_SIDE,
     "_latent": SKLEARN_SIDE | {"_arrays"},
     "_gaps": SKLEARN_SIDE | {"_arrays"},

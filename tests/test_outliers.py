@@ -11,7 +11,8 @@ from sklearn.datasets import load_wine
 from sklearn.metrics import roc_auc_score
 
 from skvae import AutoencoderTransformer, VAETransformer
-from skvae._outliers import N_ROUNDS, threshold, without_outliers
+from skvae._arrays import DenseOnDemand
+from skvae._outliers import N_ROUNDS, have_absurd_cells, threshold, without_outliers
 
 
 def with_cluster(far=30.0, n_far=15, width=1.0):
@@ -115,7 +116,7 @@ def test_training_goes_without_those_that_scored_lowest_in_the_last_round():
         return next(scores)
 
     weights = np.arange(1.0, 11.0)
-    kept = without_outliers(scores_of_fit, weights, 10, share=0.1)
+    kept = without_outliers(scores_of_fit, weights, np.zeros(10, dtype=bool), share=0.1)
     assert len(seen) == N_ROUNDS == 2
     np.testing.assert_array_equal(seen[0], weights)
     np.testing.assert_array_equal(seen[1], [0, 0, *weights[2:]])  # 3 of 55, with the next 6
@@ -123,7 +124,48 @@ def test_training_goes_without_those_that_scored_lowest_in_the_last_round():
 
 
 def test_equal_weights_are_none_while_nothing_is_left_out():
-    assert without_outliers(lambda weights: np.zeros(5), None, 5, share=0.1) is None
+    usual = np.zeros(5, dtype=bool)
+    assert without_outliers(lambda weights: np.zeros(5), None, usual, share=0.1) is None
+
+
+def test_a_row_of_another_world_does_not_train_the_model_that_judges_it():
+    absurd, seen = np.arange(6) == 2, []
+
+    def scores_of_fit(weights):
+        seen.append(weights)
+        return -100.0 * absurd
+
+    kept = without_outliers(scores_of_fit, None, absurd, share=0.2)
+    np.testing.assert_array_equal([*seen, kept], [1.0 - absurd] * 3)
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+@pytest.mark.parametrize("value", [1e8, 9.969e36, -1e200])
+def test_a_robust_fit_finds_a_code_for_missing_values(Estimator, value):
+    X = make_rows(300, 5)
+    X[0, 1] = value
+    model = quick(Estimator, robust=True, max_iter=40).fit(X)
+    assert model.score_samples(X).argmin() == 0
+    assert np.median(model.score_samples(X)) > -30
+
+
+@pytest.mark.parametrize("as_rows", [np.asarray, csr_array])
+def test_absurd_cells_are_told_from_far_ones(as_rows):
+    X = make_rows(2000, 4)
+    X[:, 3] = np.where(np.arange(2000) % 50, 0.0, 1.0)  # quartiles at one place tell nothing
+    X[3, 0], X[4, 1], X[5, 2], X[6, 0] = 1e3, 1e12, -1e30, np.nan
+    rows = as_rows(X)
+    rows = DenseOnDemand(rows) if as_rows is csr_array else rows
+    assert np.flatnonzero(have_absurd_cells(rows, 0)).tolist() == [4, 5]
+    X[:, 1] = np.nan
+    assert np.flatnonzero(have_absurd_cells(X, 0)).tolist() == [5]
+
+
+@pytest.mark.parametrize("contamination", [0.02, 0.1, 0.3])
+def test_about_the_share_is_flagged_where_a_part_of_the_rows_places_the_threshold(contamination):
+    X = np.random.default_rng(4).normal(size=(1000, 5)) @ np.ones((5, 20)) + make_rows(1000, 20)
+    model = quick(VAETransformer, contamination=contamination).fit(X)
+    assert (model.predict(X) == -1).mean() == pytest.approx(contamination, abs=0.015)
 
 
 def test_the_threshold_is_on_no_score():

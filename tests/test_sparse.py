@@ -95,7 +95,8 @@ def test_rows_are_made_dense_a_few_at_a_time(Estimator, monkeypatch):
     monkeypatch.setattr(_engine, "IN_MEMORY_BYTES", 1000)
     monkeypatch.setattr(_engine, "CACHED_BYTES", 2**16)
     monkeypatch.setattr("skvae._rows.BUFFER_BYTES", 2**16)
-    monkeypatch.setattr("skvae._scaling.PART_BYTES", 2**18)
+    for name in ("_scaling", "_arrays"):
+        monkeypatch.setattr(f"skvae.{name}.PART_BYTES", 2**18)
     model = quick(Estimator, likelihood="gaussian", batch_size=64, max_iter=1).fit(X)
     model.transform(X)
     assert max(most) <= 1000 * 200  # the rows in which spikes are looked for

@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from helpers import make_rows, quick
@@ -215,3 +216,19 @@ def test_heavy_tails_and_quiet_beginnings_are_not_warned_of(Estimator, rng, orde
     calm = np.r_[rng.normal(size=300) * 0.01, rng.normal(size=3000) * 1e5]
     X = np.c_[order(rng.lognormal(0, 3, 3300)), order(calm)]
     quick(Estimator, max_iter=1).fit(X)
+
+
+def test_errors_say_which_column_and_which_method():
+    frame = pd.DataFrame({"x": np.linspace(0, 1, 20), "k": list("ab") * 5 + list("cd") * 5})
+    model = quick(VAETransformer).fit(frame)
+    with pytest.raises(ValueError, match=r"Input X contains infinity, in column 'x'"):
+        model.transform(frame.replace({"x": {0: np.inf}}))
+    for rows in (frame.to_numpy(), frame.iloc[0], dict(frame.iloc[0])):
+        with pytest.raises(ValueError, match=r"Column 'k' .* X must be a data frame"):
+            model.transform(rows)
+
+    class Nothing(likelihoods.Likelihood):
+        pass
+
+    with pytest.raises(NotImplementedError, match=r"Nothing has no log_prob"):
+        quick(VAETransformer, likelihood=Nothing).fit(frame[["x"]])
