@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+from sklearn.utils.sparsefuncs import min_max_axis
 
 # Bytes that are looked at in one go.
 PART_BYTES = 2**21
@@ -38,6 +39,10 @@ class DenseOnDemand:
     def n_missing(self):
         """Return the number of cells that are NaN."""
         return np.count_nonzero(np.isnan(self.matrix.data))
+
+    def limits(self):
+        """Return the least and the greatest value of each column that is known."""
+        return min_max_axis(self.matrix, axis=0, ignore_nan=True)
 
 
 class SomeRows:
@@ -94,17 +99,27 @@ def evenly_by(keys, n):
 
 def constant_cells(X):
     """Return the value of each column that has but one, up to rounding; NaN for the others."""
+    low, high = X.limits() if isinstance(X, DenseOnDemand) else _limits_of_constants(X)
+    return np.where(_are_equal(low, high), high, np.nan)
+
+
+def _limits_of_constants(X):
+    """Return the least and the greatest value of each column that has but one, of others some."""
     size = rows_in(PART_BYTES, X)
-    values = np.fmax.reduce(X[:size])
-    tolerance = 4 * np.finfo(X.dtype).eps * np.abs(values)
+    limits = np.full((2, X.shape[1]), np.nan, dtype=X.dtype)
+    columns = np.arange(X.shape[1])
     for start in range(0, len(X), size):
-        columns = np.flatnonzero(~np.isnan(values))
+        part = np.concatenate([limits[:, columns], X[start : start + size][:, columns]])
+        limits[:, columns] = np.fmin.reduce(part), np.fmax.reduce(part)
+        low, high = limits[:, columns]
+        columns = columns[_are_equal(low, high) | np.isnan(low)]
         if not len(columns):
             break
-        part = X[start : start + size][:, columns]
-        varies = (np.abs(part - values[columns]) > tolerance[columns]).any(axis=0)
-        values[columns[varies]] = np.nan
-    return values
+    return limits
+
+
+def _are_equal(low, high):
+    return high - low <= 4 * np.finfo(high.dtype).eps * np.abs(high)
 
 
 def at_random(X, weights, n_rows, seed):

@@ -87,7 +87,7 @@ ALLOWED = {
     "_knots": {"numpy", "scipy"},
     "_scaling": {"numpy", "sklearn", "_arrays", "_warn"},
     "_marginal": {"numpy", "scipy", "_knots"},
-    "_arrays": {"numpy"},
+    "_arrays": {"numpy", "sklearn"},
     "_cells": {"numpy", "sklearn", "_engine", "_validation"},
     "_blocks": {"numpy", "sklearn", "_arrays", "_engine", "_table", "likelihoods"},
     "_schema": {"numpy", "narwhals", "_series", "_warn"},
