@@ -137,7 +137,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         The density fitted to the codes of training rows (of 2,000 of them at most).
     offset_ : float
         `decision_function` is `score_samples` minus this. It is set on all training rows, or,
-        where scoring them would cost much against training, on a random part of at least 128.
+        where scoring them would cost much against training, on a part of at least 256, spread as
+        all are by a rough score.
     likelihoods_ : list of str or Likelihood class
         The likelihood of each column.
     n_components_ : int

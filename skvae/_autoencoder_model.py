@@ -27,8 +27,9 @@ WIDE_CODE = 16
 SHARE_OF_NEIGHBOURS = 1 / 3
 # Different rows below which such a density says nothing.
 LEAST_NEIGHBOURS = 10
-# What comparing a row with one of them needs at once, in the numbers of a row.
-NUMBERS_PER_NEIGHBOUR = 6
+# What comparing a row with one of them needs at once, in the numbers of a row, and what it takes
+# beside a multiplication for each column, in such multiplications.
+NUMBERS_PER_NEIGHBOUR, COST_OF_KERNEL = 4, 50
 # Added to the variances of codes, as a share of their mean.
 SHARE_OF_ALL = 0.01
 # Axes of a PCA along which rows spread less than this share of the first are not blown up to
@@ -227,22 +228,26 @@ class Autoencoder(LatentModel):
         return -0.5 * standard.square().sum(0) - log_norm
 
     def score(self, x: Tensor) -> Tensor:
-        seen = self.see(x)
-        z = self.encoder(seen.input)
-        return self._log_prob_given(seen, z).sum(-1) + self._log_prob_of_place(seen, z)
+        """Return the score: how well a row is restored, and how usual its place is.
 
-    def _log_prob_of_place(self, seen: Seen, z: Tensor) -> Tensor:
-        """Return how usual it is for rows to be where these are, in nats, float64.
-
-        It is a mean of two log-densities: that of the code under a normal distribution, which
-        tells how far out a row is, and that of the row around what others are restored to, which
-        tells where nothing is between these.
+        The latter is a mean of two log-densities: that of the code under a normal distribution,
+        which tells how far out a row is, and that of the row around what others are restored to,
+        which tells where nothing is between these.
         """
-        of_code, share = self.log_prob_of_code(z), self.share_of_neighbours
+        share, seen = self.share_of_neighbours, self.see(x)
+        score = self._score_by_code(seen, 1 - share)
+        return score + share * self._log_prob_around_others(seen) if share else score
+
+    def rough_score(self, x: Tensor) -> Tensor:
+        """Return what the score is but for the neighbours, which take most of its time."""
+        return self._score_by_code(self.see(x), 1.0)
+
+    def _score_by_code(self, seen: Seen, share_of_code: float) -> Tensor:
+        z = self.encoder(seen.input)
+        of_code = share_of_code * self.weight_of_code * self.log_prob_of_code(z)
         if seen.observed is not None:  # of a row of gaps nothing is known, nor of its code
             of_code = of_code * self._of_columns(seen.observed).mean(-1)
-        place = (1 - share) * self.weight_of_code * of_code
-        return place + share * self._log_prob_around_others(seen) if share else place
+        return self._log_prob_given(seen, z).sum(-1) + of_code
 
     def _log_prob_around_others(self, seen: Seen) -> Tensor:
         known = None if seen.observed is None else self.columns.noisy(seen.observed)
@@ -284,7 +289,8 @@ class Autoencoder(LatentModel):
     def n_passes(self, verb: str) -> int:
         if verb != "score":
             return super().n_passes(verb)
-        return super().n_passes(verb) + round(2 * self.neighbours.numel() / self.n_weights)
+        of_neighbours = len(self.neighbours) * (self.n_noisy + COST_OF_KERNEL)
+        return super().n_passes(verb) + round(2 * of_neighbours / self.n_weights)
 
     def breadth(self, verb: str) -> int:
         if verb != "score":

@@ -73,9 +73,6 @@ class FittingMixin:
 
     # ------------------------------------------------------------------ what a subclass says
 
-    # The method of a model that tells in little time how rows rank, where `score` takes long.
-    _rough_score = None
-
     def _model_parameters(self, X, blocks, n_train, share_missing):
         """Return the arguments of the model class that only this estimator has."""
         raise NotImplementedError
@@ -298,10 +295,10 @@ class FittingMixin:
         """
         seed = job.seeds.after
         n_steps = self.n_iter_ * job.plan.steps_per_epoch(len(job.X) - job.n_held_out)
-        n_weights, n_passes = self.module_.n_weights, self.module_.n_passes("score")
+        n_passes = self.module_.n_passes("score")
 
         def part(X, weights):
-            n_rows = _defaults.rows_for_offset(len(X), self.n_iter_, n_passes, n_weights)
+            n_rows = _defaults.rows_for_offset(len(X), self.n_iter_, n_passes)
             return self._of_all_scores(X, weights, n_rows, seed)
 
         trained, of_trained = part(job.X, job.weights)
@@ -322,10 +319,10 @@ class FittingMixin:
 
     def _of_all_scores(self, X, weights, n_rows, seed):
         """Return at most so many rows, with about the scores that all have, and their weights."""
-        if len(X) <= n_rows or self._rough_score is None:
-            return at_random(X, weights, n_rows, seed)
+        if len(X) <= n_rows:
+            return X, weights
         X, weights = at_random(X, weights, MORE_ROWS * n_rows, seed)
-        rows = evenly_by(self._log_density(self._rough_score, X), n_rows)
+        rows = evenly_by(self._log_density("rough_score", X), n_rows)
         return some_of(X, rows), None if weights is None else weights[rows]
 
     def _fit_gaps(self, job):

@@ -44,18 +44,26 @@ def log_density_around(
     one = torch.ones(1, len(variance), dtype=x.dtype, device=x.device)
     known = one if known is None else known.double()
     precision = known / variance
-    squares = (precision * x.square()).sum(-1, keepdim=True) + precision @ centers.square().t()
-    squares = squares.addmm_(precision * x, centers.t(), alpha=-2).nan_to_num_(math.inf, math.inf)
-    log_weight = weight.log().expand_as(squares).scatter(-1, *_left_of_nearest(squares, weight))
+    of_centers = (precision @ centers.square().t()).expand(len(x), -1)
+    # All is done in one piece of memory: there is a number for each row and center.
+    squares = torch.addmm(of_centers, precision * x, centers.t(), alpha=-2)
+    squares.add_((precision * x.square()).sum(-1, keepdim=True)).nan_to_num_(math.inf, math.inf)
+    nearest, of_nearest = _kernels_of_nearest(squares, weight)
+    log_kernels = squares.mul_(-0.5).add_(weight.log()).scatter_(-1, nearest, of_nearest)
     log_norm = 0.5 * known @ (2 * math.pi * variance).log()
-    log_mass = (weight.sum() - LEFT_OUT).log() + log_norm
-    return (log_weight - 0.5 * squares).logsumexp(-1) - log_mass
+    return _logsumexp_(log_kernels) - (weight.sum() - LEFT_OUT).log() - log_norm
 
 
-def _left_of_nearest(squares: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the indices of the nearest centers, and the log-weight that is left of each."""
+def _kernels_of_nearest(squares: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the indices of the nearest centers, and the logarithm of what is left of each."""
     n = 1 + int((weight.sort().values.cumsum(0) < LEFT_OUT).sum())  # that surely weigh so much
-    nearest = squares.topk(min(n, len(weight)), largest=False).indices
+    distance, nearest = squares.topk(min(n, len(weight)), largest=False)
     masses = weight[nearest]
     left = torch.minimum(masses.cumsum(-1) - LEFT_OUT, masses)
-    return nearest, left.where(left > ROUNDING_SHARE * masses, 0).log()
+    return nearest, left.where(left > ROUNDING_SHARE * masses, 0).log() - 0.5 * distance
+
+
+def _logsumexp_(x: Tensor) -> Tensor:
+    """Return the logarithm of the sum of exponentials in each row, which is overwritten."""
+    most = x.amax(-1, keepdim=True).clamp_(min=torch.finfo(x.dtype).min)  # no row may be all -inf
+    return x.sub_(most).exp_().sum(-1).log_().add_(most[:, 0])

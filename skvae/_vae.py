@@ -162,8 +162,8 @@ class VAETransformer(BaseAutoencoder):
         Mean KL(q(z | x) || N(0, I)) of each component over training rows, in nats.
     offset_ : float
         `decision_function` is `score_samples` minus this. It is set on all training rows, or,
-        where scoring them would cost much against training, on a part of at least 128, spread
-        as all are by a rough score.
+        where scoring them would cost much against training, on a part of at least 256, spread as
+        all are by a rough score.
     likelihoods_ : list of str or Likelihood class
         The likelihood of each column.
     n_components_ : int
@@ -303,8 +303,6 @@ class VAETransformer(BaseAutoencoder):
             "n_training_draws": int(n_training_draws),
             "redraws": _blocks.stand_for_draws(X, blocks),
         }
-
-    _rough_score = "rough_score"
 
     def _brief(self, config):
         return config | {"n_draws": A_FEW_DRAWS}

@@ -93,7 +93,7 @@ class VAE(LatentModel):
         return self.encoder(shown).chunk(2, -1)[0]
 
     def rough_score(self, x: Tensor) -> Tensor:
-        """Return log p(x | z) at the mean of q(z | x) less the KL term, float64: in a pass."""
+        """Return log p(x | z) at the mean of q(z | x) less the KL term, float64."""
         seen = self.see(x)
         loc, log_scale = self.posterior(seen)
         kl = gaussian_kl(loc, log_scale).sum(-1, dtype=torch.float64)

@@ -200,13 +200,13 @@ def test_rows_are_left_to_train_on(n_samples, fraction):
 
 @pytest.mark.parametrize("n_samples", [2, 600, 10**6])
 def test_the_threshold_is_set_on_enough_rows_that_are_there(n_samples):
-    n_rows = _defaults.rows_for_offset(n_samples, 20, 64, 10_000)
+    n_rows = _defaults.rows_for_offset(n_samples, 20, 64)
     assert min(n_samples, 256) <= n_rows <= n_samples
 
 
 def test_the_threshold_of_a_small_table_is_set_on_all_rows():
-    assert _defaults.rows_for_offset(512, 1, 1000, 10**9) == 512
-    assert _defaults.rows_for_offset(513, 1, 1000, 10**9) == 128
+    assert _defaults.rows_for_offset(512, 1, 1000) == 512
+    assert _defaults.rows_for_offset(513, 1, 1000) == 256
 
 
 def test_powers_of_two_are_powers_of_two():
