@@ -46,19 +46,21 @@ def have_absurd_cells(X, seed):
     reach = ABSURD * (third - first)
     reach[~(reach > 0)] = np.inf
     low, high = first - reach, third + reach
-    parts = gen_batches(len(X), rows_in(PART_BYTES, X))
-    return np.concatenate([((X[rows] < low) | (X[rows] > high)).any(axis=1) for rows in parts])
+    parts = (X[rows] for rows in gen_batches(len(X), rows_in(PART_BYTES, X)))
+    return np.concatenate([((part < low) | (part > high)).any(axis=1) for part in parts])
 
 
 def without_outliers(scores_of_fit, weights, absurd, share):
     """Return the weights of rows, but zero for a share of them that look like outliers.
 
-    Those that are `absurd` do not train a model that judges. `scores_of_fit` trains with weights
-    and returns the scores of all rows. These are the concentration steps of a trimmed likelihood
-    (Neykov et al., "Robust fitting of mixtures using the trimmed likelihood estimator", 2007).
+    Those that are `absurd` do not train the first model that judges, unless they are most.
+    `scores_of_fit` trains with weights and returns the scores of all rows. These are the
+    concentration steps of a trimmed likelihood (Neykov et al., "Robust fitting of mixtures using
+    the trimmed likelihood estimator", 2007).
     """
     weights = np.ones(len(absurd)) if weights is None else weights
-    kept = unless_uniform(np.where(absurd, 0.0, weights))
+    usual = np.where(absurd, 0.0, weights)
+    kept = unless_uniform(usual if usual.sum() > 0.5 * weights.sum() else weights)
     for _ in range(N_ROUNDS):
         scores = scores_of_fit(kept)
         is_low = scores < threshold(scores, weights, share)

@@ -139,6 +139,17 @@ def test_a_row_of_another_world_does_not_train_the_model_that_judges_it():
     np.testing.assert_array_equal([*seen, kept], [1.0 - absurd] * 3)
 
 
+def test_where_most_rows_are_of_another_world_they_are_judged_by_all():
+    seen = []
+
+    def scores_of_fit(weights):
+        seen.append(weights)
+        return np.arange(6.0)
+
+    without_outliers(scores_of_fit, None, np.arange(6) < 4, share=0.2)
+    assert seen[0] is None
+
+
 @pytest.mark.parametrize("Estimator", ESTIMATORS)
 @pytest.mark.parametrize("value", [1e8, 9.969e36, -1e200])
 def test_a_robust_fit_finds_a_code_for_missing_values(Estimator, value):
