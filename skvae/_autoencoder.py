@@ -14,6 +14,9 @@ from ._validation import Having, Interval, Options
 
 # Epochs up to which noise="auto" is none.
 FEW_EPOCHS = 10
+# Training rows of 1,000 that are not counted as neighbours of one: itself and an outlier that is
+# like it, or those that a robust fit has trusted.
+A_FEW_ALIKE, MANY_ALIKE = 2.0, 10.0
 
 
 class AutoencoderTransformer(BaseAutoencoder):
@@ -112,7 +115,7 @@ class AutoencoderTransformer(BaseAutoencoder):
     robust : bool, default=False
         Whether X holds outliers that are not to be learned. A share `contamination` of the rows
         is then left out of training and scaling: those with the lowest scores after a twentieth
-        of the epochs, looked for twice; and no row is usual for being like others (see
+        of the epochs, looked for twice; and no row is usual for being like a few others (see
         `score_samples`). Choose it to find outliers in X itself, if they are far out or resemble
         one another. Where X is clean, or holds single odd rows, it costs: what is rare but usual
         is not learned.
@@ -271,9 +274,12 @@ class AutoencoderTransformer(BaseAutoencoder):
         return {
             "noise": noise if isinstance(noise, str) else float(noise),
             "tied": bool(self.tied),
-            # Where outliers may have trained, rows are not to be usual for being like them.
-            "n_neighbours": 0 if self.robust else _defaults.n_neighbours(n_train, X.shape[1]),
+            "n_neighbours": _defaults.n_neighbours(n_train, X.shape[1]),
+            "left_out": MANY_ALIKE if self.robust else A_FEW_ALIKE,
         }
+
+    def _brief(self, config):
+        return config | {"n_neighbours": 0}  # outliers are among them
 
     def _training_parameters(self, config):
         return {"warmup": 0.0, "grace": 0.0, "averages": False, "tolerated_loss": math.inf}
@@ -302,9 +308,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         codes of training rows have: so far it is a combined index of residual and T² (Jackson and
         Mudholkar 1979; Yue and Qin 2001; see the class). One third is that of x under a kernel
         density (Parzen 1962) around what training rows are restored to, up to 1,000 of them,
-        without the two nearest, as these may be made of x itself: a row between all others is
-        odd, however usual its code. With ``robust=True`` the normal distribution is all, as
-        outliers may be like one another.
+        without the two nearest (with ``robust=True`` ten), as these may be made of x itself, or
+        of outliers that are like it: a row between all others is odd, however usual its code.
 
         Columns whose noise is learned ("gaussian", "student_t" and "censored_logistic") have
         further noise of 0.2 in working units: else columns that are restored nearly exactly would

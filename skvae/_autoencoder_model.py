@@ -25,8 +25,8 @@ BLUR = 0.2
 WIDE_CODE = 16
 # How much the density around training rows counts, of that of the code and it: see `score`.
 SHARE_OF_NEIGHBOURS = 1 / 3
-# Different rows below which such a density says nothing.
-LEAST_NEIGHBOURS = 10
+# Different rows below which such a density says nothing, for each that is left out of them.
+LEAST_NEIGHBOURS = 5
 # What comparing a row with one of them needs at once, in the numbers of a row, and what it takes
 # beside a multiplication for each column, in such multiplications.
 NUMBERS_PER_NEIGHBOUR, COST_OF_KERNEL = 4, 50
@@ -72,6 +72,7 @@ class Autoencoder(LatentModel):
         noise: float | str,
         tied: bool,
         n_neighbours: int = 0,
+        left_out: float = 2.0,
         masks: bool = False,
     ):
         super().__init__(
@@ -83,6 +84,7 @@ class Autoencoder(LatentModel):
             noise=noise,
             tied=tied,
             n_neighbours=n_neighbours,
+            left_out=left_out,
         )
         n_outputs = self.columns.n_outputs
         if tied and n_outputs != self.n_inputs:
@@ -216,7 +218,7 @@ class Autoencoder(LatentModel):
     @property
     def share_of_neighbours(self) -> float:
         """How much the density around training rows counts, less where columns have no noise."""
-        if self.neighbour_weight.sum() < LEAST_NEIGHBOURS:
+        if self.neighbour_weight.sum() < LEAST_NEIGHBOURS * self.config["left_out"]:
             return 0.0
         return SHARE_OF_NEIGHBOURS * self.n_noisy / self.columns.n_columns
 
@@ -257,6 +259,7 @@ class Autoencoder(LatentModel):
             self.neighbours,
             self.neighbour_weight,
             self.columns.noisy(self.columns.blurred(self.shared, BLUR)[0]),
+            self.config["left_out"],
         )
 
     def contributions(self, x: Tensor) -> Tensor:

@@ -7,19 +7,23 @@ import math
 import torch
 from torch import Tensor
 
-# The weight of the nearest centers that are left out, that of a usual one being one.
-LEFT_OUT = 2.0
 # What is left of a weight, and is a smaller share of it than this, is rounding.
 ROUNDING_SHARE = 1e-6
 
 
 def log_density_around(
-    x: Tensor, known: Tensor | None, centers: Tensor, weight: Tensor, variance: Tensor
+    x: Tensor,
+    known: Tensor | None,
+    centers: Tensor,
+    weight: Tensor,
+    variance: Tensor,
+    left_out: float,
 ) -> Tensor:
     """Return the log-density of rows under normal kernels around all but the nearest centers.
 
-    Of these one may have been made of the row itself, and one of an outlier that is like it. They
-    are left out by weight, so that two centers at one place are as one that weighs twice as much.
+    Of these one may have been made of the row itself, and others of outliers that are like it.
+    They are left out by weight, so that two centers at one place are as one that weighs twice as
+    much.
 
     Parameters
     ----------
@@ -34,6 +38,8 @@ def log_density_around(
         What each counts; together more than is left out.
     variance : Tensor of shape (n_features,)
         That of the kernels.
+    left_out : float
+        The weight of the nearest centers that do not count.
 
     Returns
     -------
@@ -48,18 +54,18 @@ def log_density_around(
     # All is done in one piece of memory: there is a number for each row and center.
     squares = torch.addmm(of_centers, precision * x, centers.t(), alpha=-2)
     squares.add_((precision * x.square()).sum(-1, keepdim=True)).nan_to_num_(math.inf, math.inf)
-    nearest, of_nearest = _kernels_of_nearest(squares, weight)
+    nearest, of_nearest = _kernels_of_nearest(squares, weight, left_out)
     log_kernels = squares.mul_(-0.5).add_(weight.log()).scatter_(-1, nearest, of_nearest)
     log_norm = 0.5 * known @ (2 * math.pi * variance).log()
-    return _logsumexp_(log_kernels) - (weight.sum() - LEFT_OUT).log() - log_norm
+    return _logsumexp_(log_kernels) - (weight.sum() - left_out).log() - log_norm
 
 
-def _kernels_of_nearest(squares: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+def _kernels_of_nearest(squares: Tensor, weight: Tensor, left_out: float) -> tuple[Tensor, Tensor]:
     """Return the indices of the nearest centers, and the logarithm of what is left of each."""
-    n = 1 + int((weight.sort().values.cumsum(0) < LEFT_OUT).sum())  # that surely weigh so much
+    n = 1 + int((weight.sort().values.cumsum(0) < left_out).sum())  # that surely weigh so much
     distance, nearest = squares.topk(min(n, len(weight)), largest=False)
     masses = weight[nearest]
-    left = torch.minimum(masses.cumsum(-1) - LEFT_OUT, masses)
+    left = torch.minimum(masses.cumsum(-1) - left_out, masses)
     return nearest, left.where(left > ROUNDING_SHARE * masses, 0).log() - 0.5 * distance
 
 

@@ -97,7 +97,8 @@ def log_prob_of_place(autoencoder, X):
     centers = module.neighbours.numpy().astype(float)
     noise = np.sqrt(columns.noisy(module.shared[0]).numpy() + 0.2**2)
     of_cells = norm.logpdf(columns.noisy(x).numpy()[:, None], centers, noise)
-    of_others = np.sort(np.nansum(of_cells, axis=-1))[:, :-2]
-    around = logsumexp(of_others, axis=1) - np.log(len(centers) - 2)
+    left_out = int(module.config["left_out"])
+    of_others = np.sort(np.nansum(of_cells, axis=-1))[:, :-left_out]
+    around = logsumexp(of_others, axis=1) - np.log(len(centers) - left_out)
     share = centers.shape[1] / columns.n_columns / 3
     return (1 - share) * of_code + share * around
