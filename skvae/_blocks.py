@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils import gen_batches
 
 from . import _engine
-from ._arrays import some_rows
+from ._arrays import constant_cells, some_rows
 from ._table import Layout
 from .likelihoods import class_of
 
@@ -52,6 +52,20 @@ def likelihoods(blocks):
     return [
         kind for _, kind in sorted((j, block.spec[0]) for block in blocks for j in block.columns)
     ]
+
+
+def constants(X, blocks, before):
+    """Return the value of each column that has no other, NaN for those that have.
+
+    Of `before`, those of rows that trained earlier, they are some, if that is not None. What
+    stands for a draw, or shares out a total, is constant only where there is nothing to draw.
+    """
+    values = constant_cells(X)
+    if before is not None:
+        values[values != before] = np.nan
+    if are_of_one_total(blocks) or stand_for_draws(X, blocks):
+        values[values != 0] = np.nan
+    return values
 
 
 def of_kinds(kinds, n_levels):

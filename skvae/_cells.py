@@ -100,7 +100,7 @@ class CellsMixin:
             In nats, in the units of X, zero for missing cells; a frame with the names of the
             columns if `fit` was given one. The lower, the less a cell fits its row. For the
             autoencoder log p(x_j | f(x)), with the further noise of its score; these sum to
-            `score_samples` less what the code adds. For the VAE the posterior mean of
+            `score_samples` less what its place adds. For the VAE the posterior mean of
             log p(x_j | z), by importance sampling; these sum to log p(x) plus the divergence of
             the posterior from the prior.
         """

@@ -167,7 +167,7 @@ def rows_for_offset(n_samples, n_epochs, n_passes):
     All of up to 512, so that in a small table as many are below it as they should; and of more,
     unless that costs more than 1 % of training (3 % for the first 2,000). Scoring a row takes
     `n_passes` through one of the networks, training about six. 256 rows that are spread as all are
-    place a quantile of 10 % to within 1 %, and 2 % of tables whose rough scores are rougher.
+    place a quantile of 10 % to within 1 %, or 2 % where the rough scores are rougher.
     """
     if n_samples <= 512:
         return n_samples

@@ -277,7 +277,6 @@ def _finished(model: LatentModel, rows: Rows, seed: int) -> LatentModel:
     held_out = _to_cpu(rows.some_held_out(MANY_ROWS)) if rows.n_held_out else None
     with inferring(torch.device("cpu")):
         some = _to_cpu(rows.some(MANY_ROWS))
-        model.fit_codes(*some)
         if rows.n_held_out < ENOUGH_ROWS:
             model.fit_shared(*some, _generator(seed))
         if held_out:
@@ -285,6 +284,7 @@ def _finished(model: LatentModel, rows: Rows, seed: int) -> LatentModel:
             model.fit_shared(*held_out, _generator(seed))
         if 0 < rows.n_held_out < ENOUGH_ROWS:
             model.scale_variances(learned)
+        model.fit_codes(*some)
     return model
 
 

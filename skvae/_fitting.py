@@ -9,7 +9,6 @@ import numpy as np
 from . import _blocks, _defaults, _engine, _gaps
 from ._arrays import (
     at_random,
-    constant_cells,
     evenly_by,
     rows_in,
     share_missing,
@@ -29,8 +28,6 @@ SHAPE = ("blocks", "n_components", "hidden_layer_sizes", "activation", "tied")
 # Share of the epochs after which "robust" asks what looks like an outlier, before the model has
 # learned it.
 BRIEF = 0.05
-
-
 # Rows that are ranked for each one that is scored for the threshold.
 MORE_ROWS = 16
 
@@ -129,7 +126,7 @@ class FittingMixin:
             )
 
         history = self._train(job, table, start, report=report)
-        self._read_off(job, X, weights)
+        self._read_off(job, X, weights, self._constants if continues else None)
         epochs.close(self._attributes(job, self.module_, table, history))
 
     def _job(self, X, weights, blocks, start, seeds):
@@ -288,10 +285,11 @@ class FittingMixin:
             attributes |= {"validation_scores_": scores, "best_validation_score_": best}
         return attributes
 
-    def _read_off(self, job, X, weights):
+    def _read_off(self, job, X, weights, constants):
         """Set what is read off the rows that trained, and the threshold for all of them.
 
-        Where rows are many, it is done on a part of them.
+        Where rows are many, it is done on a part of them. `constants` are those of the fit that
+        goes on.
         """
         seed = job.seeds.after
         n_steps = self.n_iter_ * job.plan.steps_per_epoch(len(job.X) - job.n_held_out)
@@ -303,7 +301,7 @@ class FittingMixin:
 
         trained, of_trained = part(job.X, job.weights)
         self._finish(trained, of_trained, n_steps, seed)
-        self._constants = constant_cells(job.X)
+        self._constants = _blocks.constants(job.X, job.blocks, constants)
         self._gaps = self._fit_gaps(job) if self.module_.masks else None
         scores = self._log_density("score", trained)
         if np.isnan(scores).any():

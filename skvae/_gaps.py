@@ -10,6 +10,8 @@ MANY_ROWS, BYTES = 2_000, 2**25
 N_ALIKE, SHARE_ALIKE = 20, 1 / 40
 # The nearest rows, of which one fills the gaps of another.
 N_DONORS = 5
+# Standard deviations beyond which all is equally far.
+FARTHEST = 1e30
 # Columns by which rows are alike or not, and patterns of gaps that are told apart by them.
 MANY_COLUMNS, MANY_PATTERNS = 64, 16
 
@@ -25,13 +27,16 @@ class Gaps:
         Where gaps were.
     telling : ndarray of int of shape (n_telling,)
         Which columns these are.
+    center, scale : ndarray of shape (n_telling,)
+        What the cells were standardised by.
     """
 
-    def __init__(self, cells, missing, telling):
+    def __init__(self, cells, missing, telling, center, scale):
         from sklearn.tree import DecisionTreeRegressor  # not all who import skvae need it
 
-        self.state = cells, missing, telling  # what to build it from again, as plain arrays
-        self.missing, self.telling = missing, telling
+        # What to build it from again, as plain arrays.
+        self.state = cells, missing, telling, center, scale
+        self.missing, self.telling, self.center, self.scale = missing, telling, center, scale
         n_alike = max(N_ALIKE, int(SHARE_ALIKE * len(cells)))
         self.tree = DecisionTreeRegressor(min_samples_leaf=n_alike, random_state=0)
         leaves = self.tree.fit(cells, _patterns(missing)).apply(cells)
@@ -48,7 +53,9 @@ class Gaps:
             rows = resampled(weights, seed)
             cells, missing = cells[rows], missing[rows]
         telling = _telling(cells, _patterns(missing))
-        return cls(_filled(cells[:, telling], seed), missing, telling)
+        center, scale = _center_and_scale(cells[:, telling])
+        standard = _standardized(cells[:, telling], center, scale)
+        return cls(_filled(standard, seed), missing, telling, center, scale)
 
     def draw(self, cells, given, seed):
         """Return which cells are missing in complete rows, as in a row that is like each.
@@ -59,7 +66,7 @@ class Gaps:
         has_given = ~self.missing[order][:, given].any(axis=1)
         if has_given.any():
             order, leaves = order[has_given], leaves[has_given]
-        own = self.tree.apply(cells[:, self.telling])
+        own = self.tree.apply(_standardized(cells[:, self.telling], self.center, self.scale))
         first, end = (np.searchsorted(leaves, own, side) for side in ("left", "right"))
         first, end = np.where(first < end, (first, end), [[0], [len(order)]])
         return self.missing[order[np.random.RandomState(seed).randint(first, end)]]
@@ -67,6 +74,8 @@ class Gaps:
 
 def _patterns(missing):
     """Return what tells gaps apart: where they are, or the directions in which they vary most."""
+    varies = missing.any(axis=0) & ~missing.all(axis=0)
+    missing = missing[:, varies] if varies.any() else missing[:, :1]
     if missing.shape[1] <= MANY_PATTERNS:
         return missing
     from sklearn.decomposition import TruncatedSVD
@@ -78,17 +87,26 @@ def _telling(cells, patterns):
     """Return the columns that go most with the patterns of gaps, in order; all if they are few."""
     if cells.shape[1] <= MANY_COLUMNS:
         return np.arange(cells.shape[1])
-    cells, patterns = (np.nan_to_num(_standardized(A)) for A in (cells, patterns))
+    cells, patterns = (
+        np.nan_to_num(_standardized(A, *_center_and_scale(A))) for A in (cells, patterns)
+    )
     strength = ((cells.T @ patterns) ** 2).sum(axis=1)
     return np.sort(np.argsort(-strength, kind="stable")[:MANY_COLUMNS])
 
 
-def _standardized(A):
-    """Return columns with mean zero and unit variance, of what is known of them."""
+def _center_and_scale(A):
+    """Return mean and deviation of what is known of each column; of a constant that is one."""
+    A = A.astype(np.float64)
     known = np.maximum((~np.isnan(A)).sum(axis=0), 1)
-    centred = A - np.nansum(A, axis=0) / known
-    scale = np.sqrt(np.nansum(centred**2, axis=0) / known)
-    return centred / np.where(scale > 0, scale, 1)
+    with np.errstate(over="ignore"):
+        center = np.nansum(A / known, axis=0)
+        scale = np.sqrt(np.nansum((A - center) ** 2 / known, axis=0))
+    return center, np.where(scale > 0, scale, 1)
+
+
+def _standardized(A, center, scale):
+    """Return columns in units of their deviations, which a tree can take: it has float32."""
+    return np.clip((A - center) / scale, -FARTHEST, FARTHEST)
 
 
 def _filled(cells, seed):
@@ -115,7 +133,7 @@ def _nearest(cells, missing, holed, rng):
     """Return the index of a row to fill the gaps of each of these."""
     from sklearn.metrics.pairwise import nan_euclidean_distances
 
-    cells, lacks = _standardized(cells), missing.astype(np.float32)
+    lacks = missing.astype(np.float32)
     distance = nan_euclidean_distances(cells[holed], cells)
     # Rows that lack the same cells are further away than all that do not.
     rank = lacks[holed] @ lacks.T + np.nan_to_num(distance / (1 + distance), nan=1)

@@ -47,6 +47,8 @@ def log_density_around(
         In nats, float64.
     """
     x, centers, weight, variance = (t.double() for t in (x, centers, weight, variance))
+    middle = centers.mean(0)  # squares of what is far from zero would drown the distances
+    x, centers = x - middle, centers - middle
     one = torch.ones(1, len(variance), dtype=x.dtype, device=x.device)
     known = one if known is None else known.double()
     precision = known / variance

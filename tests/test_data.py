@@ -10,7 +10,7 @@ import scipy.sparse
 import torch
 from helpers import ESTIMATORS, make_rows, quick
 
-from skvae import AutoencoderTransformer
+from skvae import AutoencoderTransformer, VAETransformer
 from skvae._arrays import DenseOnDemand, constant_cells
 
 TAKING_ROWS = ["transform", "score_samples", "score", "decision_function", "predict"]
@@ -495,3 +495,21 @@ def test_auto_says_what_it_came_to(Estimator):
     assert model.n_components_ == model.transform(frame).shape[1]
     assert model.hidden_layer_sizes_ == (256, 128 if Estimator is AutoencoderTransformer else 256)
     assert model.batch_size_ == 32
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+def test_a_column_that_varied_in_an_earlier_fit_is_not_constant(Estimator):
+    X = make_rows(100, 4)
+    model = quick(Estimator, warm_start=True).fit(X)
+    model.fit(np.where(np.arange(4) == 3, 1.0, X))
+    assert model.sample(50)[:, 3].std() > 0
+    model = quick(Estimator, warm_start=True).fit(np.where(np.arange(4) == 3, 1.0, X))
+    assert (model.fit(np.where(np.arange(4) == 3, 1.0, X)).sample(50)[:, 3] == 1).all()
+
+
+def test_shares_of_flags_are_drawn_though_all_are_the_same():
+    X = np.random.default_rng(0).random((200, 4))
+    X[:, 1:3] = 0.5, 0.0
+    drawn = quick(VAETransformer, likelihood="bernoulli").fit(X).sample(100)
+    assert set(np.unique(drawn[:, 1])) == {0, 1}
+    assert not drawn[:, 2].any()

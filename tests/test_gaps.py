@@ -823,14 +823,29 @@ def test_drawn_gaps_of_a_frame_are_those_of_its_library(Estimator):
 @pytest.mark.parametrize("kind", [0.0, 9.0])
 @pytest.mark.parametrize("n_features", [3, 200])
 def test_gaps_are_those_of_a_row_that_is_like_it(rng, kind, n_features):
-    """Two kinds of rows, told by the first cell, each lacks one of the others."""
+    """Two kinds of rows, told by the last cell, each lacks one of the others."""
     cells = rng.normal(size=(100, n_features))
-    cells[:, 0] = np.repeat([0.0, 9.0], 50)
-    cells[:50, 1] = cells[50:, 2] = np.nan
+    cells[:, -1] = np.repeat([0.0, 9.0], 50)
+    cells[:50, 0] = cells[50:, 1] = np.nan
     gaps, new = Gaps.of_rows(cells, np.isnan(cells), None, 0), rng.normal(size=(4, n_features))
-    new[:, 0] = kind
+    new[:, -1] = kind
     drawn = gaps.draw(new, np.zeros(n_features, dtype=bool), 0)
-    assert (np.argwhere(drawn) == [[i, 1 + (kind > 0)] for i in range(4)]).all()
+    assert (np.argwhere(drawn) == [[i, int(kind > 0)] for i in range(4)]).all()
+
+
+@pytest.mark.parametrize("scale", [1e39, 1e-30, 1e150])
+def test_gaps_go_with_cells_of_any_size(rng, scale):
+    cells = rng.normal(size=(200, 2)) * [scale, 1.0]
+    cells[cells[:, 0] > 0, 1] = np.nan
+    gaps = Gaps.of_rows(cells, np.isnan(cells), None, 0)
+    drawn = gaps.draw(np.array([[scale, 0], [-scale, 0]]), np.zeros(2, dtype=bool), 0)
+    assert drawn[:, 1].tolist() == [True, False]
+
+
+def test_gaps_that_do_not_vary_are_no_patterns(Estimator, rng):
+    X = rng.normal(size=(100, 30))
+    X[:, 7] = np.nan
+    assert (np.isnan(quick(Estimator, max_iter=2).fit(X).sample(20)) == (np.arange(30) == 7)).all()
 
 
 def test_cells_that_are_given_are_known_in_the_row_whose_gaps_are_drawn(Estimator):

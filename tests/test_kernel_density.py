@@ -119,3 +119,19 @@ def test_rows_without_weight_are_no_neighbours():
     model = quick(AutoencoderTransformer, early_stopping=False)
     with_zeros = model.fit(X, sample_weight=np.repeat([1.0, 0.0], 30)).score_samples(X)
     np.testing.assert_allclose(with_zeros, model.fit(X[:30]).score_samples(X), rtol=1e-5)
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "student_t", "censored_logistic"])
+def test_neighbours_are_what_training_rows_are_restored_to(likelihood):
+    X = np.maximum(3 * make_rows(100, 5), 0)
+    model = quick(AutoencoderTransformer, likelihood=likelihood, early_stopping=False).fit(X)
+    restored = model._table.forward(model.inverse_transform(model.transform(X)))
+    found = model.module_.neighbours.numpy()
+    np.testing.assert_allclose(np.sort(found, axis=0), np.sort(restored, axis=0), atol=1e-3)
+
+
+def test_where_zero_is_does_not_matter(kernels):
+    centers, weight, scale = kernels
+    X = make_rows(25, 3, seed=1)
+    there = around(X + 1e8, None, centers + 1e8, weight, scale)
+    np.testing.assert_allclose(there, around(X, None, centers, weight, scale), rtol=1e-5)
