@@ -9,6 +9,8 @@ from sklearn.utils.sparsefuncs import min_max_axis
 PART_BYTES = 2**21
 # Rows from which quantiles are taken, drawn at random where there are more.
 MAX_ROWS = 100_000
+# Rows that tell what the values of columns are like.
+A_FEW_ROWS = 1000
 
 
 def rows_in(n_bytes, X):
@@ -128,6 +130,11 @@ def at_random(X, weights, n_rows, seed):
         return X, weights
     rows = np.sort(np.random.RandomState(seed).permutation(len(X))[:n_rows])
     return some_of(X, rows), None if weights is None else weights[rows]
+
+
+def a_few_rows(X, random_state):
+    """Return random rows."""
+    return at_random(X, None, A_FEW_ROWS, random_state)[0][:]
 
 
 def resampled(weights, seed):

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.utils import gen_batches
 
-from ._arrays import PART_BYTES, at_random, rows_in, unless_uniform
+from ._arrays import PART_BYTES, a_few_rows, rows_in, unless_uniform
 
 # Trainings of which each goes without the rows that had the lowest scores in the one before. With
 # one, the rows that were left out are too often those that the outliers had drawn the model from.
@@ -11,8 +11,6 @@ N_ROUNDS = 2
 # Distance from the quartiles of a column, in units of that between these, beyond which a value is
 # from another world: beside it a model sees nothing of the others, so it cannot judge it.
 ABSURD = 1e6
-# Rows that place quartiles.
-A_FEW_ROWS = 1_000
 
 
 def threshold(scores, weights, contamination):
@@ -36,7 +34,7 @@ def threshold(scores, weights, contamination):
 
 def have_absurd_cells(X, seed):
     """Tell which rows have a cell that is millions of times further out than usual ones."""
-    some = at_random(X, None, A_FEW_ROWS, seed)[0][:].astype(np.float64)
+    some = a_few_rows(X, seed).astype(np.float64)
     # (Missing values come last.)
     known, places = np.sort(some, axis=0), np.count_nonzero(~np.isnan(some), axis=0) - 1
     first, third = (

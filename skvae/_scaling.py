@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import gen_batches
 
-from ._arrays import PART_BYTES, SomeColumns, at_random, rows_in
+from ._arrays import PART_BYTES, SomeColumns, a_few_rows, rows_in
 from ._warn import warn
 
 # Bytes of X that are worked on at a time where no function of scikit-learn's is called: calling
@@ -12,14 +12,7 @@ from ._warn import warn
 CACHED_BYTES = 2**18
 # Units in the last place by which values may differ that are the same but for rounding.
 ROUNDING = 4
-# Rows that tell what the values of columns are like.
-A_FEW_ROWS = 1000
 FLOAT32 = np.finfo(np.float32)
-
-
-def _a_few(X, random_state):
-    """Return random rows."""
-    return at_random(X, None, A_FEW_ROWS, random_state)[0][:]
 
 
 def learn_scaling(X, continuous, scaling, sample_weight, random_state):
@@ -31,7 +24,7 @@ def learn_scaling(X, continuous, scaling, sample_weight, random_state):
     if scaling is None:
         return np.zeros(X.shape[1]), np.ones(X.shape[1])
     if scaling == "auto":
-        few = _a_few(X, random_state)
+        few = a_few_rows(X, random_state)
         scaling = "common" if have_common_units(few[:, continuous]) else "standard"
     if scaling == "common":
         variances = scaler.var_[continuous & (scaler.var_ > 0)]
@@ -39,7 +32,7 @@ def learn_scaling(X, continuous, scaling, sample_weight, random_state):
         return scaler.mean_, np.full(X.shape[1], scale)
     scale = _scale_beside_spike(X, scaler.scale_, sample_weight, random_state)
     varies = continuous & (scaler.var_ > 0.5 * scale**2)  # (the scale of a constant is one)
-    _warn_of_far_values(X, _a_few(X, random_state), np.where(varies, scale, 0))
+    _warn_of_far_values(X, a_few_rows(X, random_state), np.where(varies, scale, 0))
     return scaler.mean_, scale
 
 
@@ -102,7 +95,7 @@ def _scale_beside_spike(X, scale, sample_weight, random_state):
     column would else lie hundreds of deviations off, and outweigh all other columns: a pixel that
     is almost always white, a flag that is almost never set.
     """
-    some = _a_few(X, random_state)
+    some = a_few_rows(X, random_state)
     n_known = (~np.isnan(some)).sum(axis=0)
     median = np.median if n_known.min() == len(some) else np.nanmedian  # ten times as slow
     spike = median(np.where(n_known > 0, some, 0), axis=0)
