@@ -6,7 +6,6 @@ from numbers import Real
 import numpy as np
 
 from . import _defaults, _latent
-from ._arrays import at_random
 from ._autoencoder_model import Autoencoder
 from ._base import AUTO, RULES, BaseAutoencoder
 from ._defaults import is_auto
@@ -284,11 +283,9 @@ class AutoencoderTransformer(BaseAutoencoder):
     def _training_parameters(self, config):
         return {"warmup": 0.0, "grace": 0.0, "averages": False, "tolerated_loss": math.inf}
 
-    def _finish(self, X, weights, n_steps, seed):
+    def _finish(self, X, weights, seed):
         self.latent_density_ = None
         if self.latent_density is not None:
-            n_rows = _defaults.rows_for_density(n_steps)
-            X, weights = at_random(X, weights, n_rows, seed)
             codes = self._run("encode", X).astype(np.float64)
             self.latent_density_ = _latent.fit(self.latent_density, codes, weights, seed)
 

@@ -161,19 +161,23 @@ def held_out(n_samples, fraction):
     return 0 if n_samples < 10 else int(np.clip(round(fraction * n_samples), 1, most))
 
 
-def rows_for_offset(n_samples, n_epochs, n_passes):
+def rows_for_offset(n_samples, n_epochs, n_passes, n_ranking):
     """Return how many training rows to score for the threshold, from 256 to 100,000.
 
     All of up to 512, so that in a small table as many are below it as they should; and of more,
     unless that costs more than 1 % of training (3 % for the first 2,000). Scoring a row takes
-    `n_passes` through one of the networks, training about six. 256 rows that are spread as all are
-    place a quantile of 10 % to within 1 %, or 2 % where the rough scores are rougher.
+    `n_passes` through one of the networks, training about six; where not all are scored, ranking
+    others takes `n_ranking` more for each that is. 256 rows that are spread as all are place a
+    quantile of 10 % to within 1 %, or 2 % where the rough scores are rougher.
     """
-    if n_samples <= 512:
-        return n_samples
-    percent_of_training = 0.01 * 6 * n_samples * n_epochs / n_passes
-    part_of_training = max(percent_of_training, min(2000, 3 * percent_of_training))
-    return min(n_samples, 100_000, int(max(256, part_of_training)))
+
+    def affordable(n_passes):
+        percent_of_training = 0.01 * 6 * n_samples * n_epochs / n_passes
+        return int(max(percent_of_training, min(2000, 3 * percent_of_training)))
+
+    is_all = n_samples <= max(512, affordable(n_passes))
+    n_rows = n_samples if is_all else max(256, affordable(n_passes + n_ranking))
+    return min(n_rows, 100_000)
 
 
 def n_neighbours(n_samples, n_features):
@@ -184,8 +188,8 @@ def n_neighbours(n_samples, n_features):
     return min(1000, 2**20 // n_features, n_samples)
 
 
-def rows_for_density(n_steps):
-    """Return from how many rows the density of the codes is learned: 500 to 2,000.
+def rows_for_codes(n_steps):
+    """Return from how many rows it is learned what codes are like: 500 to 2,000.
 
     Training that takes fewer steps than these rows would not be worth as many.
     """

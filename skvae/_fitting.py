@@ -92,7 +92,7 @@ class FittingMixin:
         """
         return "gaussian"
 
-    def _finish(self, X, weights, n_steps, seed):
+    def _finish(self, X, weights, seed):
         """Set the fitted attributes that only this estimator has, from training rows."""
         raise NotImplementedError
 
@@ -293,16 +293,11 @@ class FittingMixin:
         """
         seed = job.seeds.after
         n_steps = self.n_iter_ * job.plan.steps_per_epoch(len(job.X) - job.n_held_out)
-        n_passes = self.module_.n_passes("score")
-
-        def part(X, weights):
-            n_rows = _defaults.rows_for_offset(len(X), self.n_iter_, n_passes)
-            return self._of_all_scores(X, weights, n_rows, seed)
-
-        trained, of_trained = part(job.X, job.weights)
-        self._finish(trained, of_trained, n_steps, seed)
+        n_rows = _defaults.rows_for_codes(n_steps)
+        self._finish(*at_random(job.X, job.weights, n_rows, seed), seed)
         self._constants = _blocks.constants(job.X, job.blocks, constants)
         self._gaps = self._fit_gaps(job) if self.module_.masks else None
+        trained, of_trained = self._of_all_scores(job.X, job.weights, seed)
         scores = self._log_density("score", trained)
         if np.isnan(scores).any():
             raise ValueError(
@@ -310,18 +305,25 @@ class FittingMixin:
                 "none for some of the values or of the codes that the prior has."
             )
         if job.X is not X:  # rows that look like outliers did not train
-            trained, of_trained = part(X, weights)
+            trained, of_trained = self._of_all_scores(X, weights, seed)
             scores = self._score("score", trained)
         of_trained = np.ones(len(scores)) if of_trained is None else of_trained
         self.offset_ = float(threshold(scores, of_trained, self.contamination))
 
-    def _of_all_scores(self, X, weights, n_rows, seed):
-        """Return at most so many rows, with about the scores that all have, and their weights."""
+    def _of_all_scores(self, X, weights, seed):
+        """Return rows with about the scores that all have, and their weights."""
+        n_rows = self._n_rows_for_offset(len(X))
         if len(X) <= n_rows:
             return X, weights
         X, weights = at_random(X, weights, MORE_ROWS * n_rows, seed)
         rows = evenly_by(self._log_density("rough_score", X), n_rows)
         return some_of(X, rows), None if weights is None else weights[rows]
+
+    def _n_rows_for_offset(self, n_samples):
+        """Return how many of the rows are scored to place the threshold."""
+        n_passes = self.module_.n_passes("score")
+        n_ranking = MORE_ROWS * self.module_.n_passes("rough_score")
+        return _defaults.rows_for_offset(n_samples, self.n_iter_, n_passes, n_ranking)
 
     def _fit_gaps(self, job):
         """Remember which cells are missing in which rows."""

@@ -328,7 +328,7 @@ class VAETransformer(BaseAutoencoder):
             "tolerated_loss": MOST_LOST if self.n_iter_no_change == "auto" else np.inf,
         }
 
-    def _finish(self, X, weights, n_steps, seed):
+    def _finish(self, X, weights, seed):
         codes = self._run("encode", X)
         center = np.average(codes, axis=0, weights=weights)
         spread = np.average((codes - center) ** 2, axis=0, weights=weights)

@@ -236,8 +236,10 @@ class VAE(LatentModel):
 
     def _n_draws_of(self, verb: str) -> int:
         """Return how many codes of a row the method of this name decodes, zero if it need not."""
-        if verb in ("encode", "kl", "decode", "rough_score"):
+        if verb in ("encode", "kl", "decode"):
             return 0
+        if verb == "rough_score":
+            return 1
         return len(self.noise) if verb in FILLING else self.n_draws
 
     def n_passes(self, verb: str) -> int:

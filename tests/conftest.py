@@ -28,6 +28,12 @@ def device(request):
     return name
 
 
+@pytest.fixture(autouse=True)
+def same_every_time():
+    """Seed what estimators without a random_state draw from."""
+    np.random.seed(0)
+
+
 @pytest.fixture(params=ESTIMATORS, ids=lambda estimator: estimator.__name__)
 def Estimator(request):
     return request.param

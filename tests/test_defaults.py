@@ -200,13 +200,22 @@ def test_rows_are_left_to_train_on(n_samples, fraction):
 
 @pytest.mark.parametrize("n_samples", [2, 600, 10**6])
 def test_the_threshold_is_set_on_enough_rows_that_are_there(n_samples):
-    n_rows = _defaults.rows_for_offset(n_samples, 20, 64)
+    n_rows = _defaults.rows_for_offset(n_samples, 20, 64, 32)
     assert min(n_samples, 256) <= n_rows <= n_samples
 
 
 def test_the_threshold_of_a_small_table_is_set_on_all_rows():
-    assert _defaults.rows_for_offset(512, 1, 1000) == 512
-    assert _defaults.rows_for_offset(513, 1, 1000) == 256
+    assert _defaults.rows_for_offset(512, 1, 1000, 32) == 512
+    assert _defaults.rows_for_offset(513, 1, 1000, 32) == 256
+
+
+@pytest.mark.parametrize("n_epochs", [3, 20, 100])
+@pytest.mark.parametrize("n_passes", [2, 5, 65])
+@pytest.mark.parametrize("n_samples", [2_000, 20_000, 200_000])
+def test_placing_the_threshold_takes_a_small_part_of_training(n_samples, n_passes, n_epochs):
+    n_rows = _defaults.rows_for_offset(n_samples, n_epochs, n_passes, 32)
+    ranking = 0 if n_rows == n_samples else min(32 * n_rows, 2 * n_samples)
+    assert n_rows == 256 or n_rows * n_passes + ranking <= 0.03 * 6 * n_samples * n_epochs
 
 
 def test_powers_of_two_are_powers_of_two():

@@ -35,6 +35,11 @@ def rows(n_samples=5, seed=1):
     return torch.randn(n_samples, 4, generator=generator, dtype=torch.float64)
 
 
+def some_weights():
+    generator = torch.Generator().manual_seed(2)
+    return torch.rand(5, 1, generator=generator, dtype=torch.float64)
+
+
 MODELS = [
     pytest.param(Autoencoder, {"noise": 0.0, "tied": False}, id="autoencoder"),
     pytest.param(Autoencoder, {"noise": 0.0, "tied": True}, id="tied autoencoder"),
@@ -49,7 +54,7 @@ def test_the_gradients_are_those_of_autograd(cls, parameters, likelihood, weight
     if parameters.get("tied") and likelihood is Laplace:
         pytest.skip("two outputs for each feature have no transpose")
     model, x = build(cls, **parameters, likelihood=likelihood), rows().sigmoid()
-    weight = torch.rand(5, 1, dtype=torch.float64) if weighted else None
+    weight = some_weights() if weighted else None
     if isinstance(model, VAE):
         model.beta /= 2  # as half of the warm-up
     bound = model.bound(x, torch.Generator().manual_seed(7))
@@ -74,7 +79,7 @@ def test_the_gradients_of_the_importance_weighted_bound_are_those_of_autograd_in
 ):
     parameters = {"beta": beta, "n_draws": 8, "n_training_draws": 3, "likelihood": likelihood}
     model, x = build(VAE, **parameters), rows().sigmoid()
-    weight = torch.rand(5, 1, dtype=torch.float64) if weighted else None
+    weight = some_weights() if weighted else None
     n_times = 20_000
     # Many copies of the rows stand for many draws of each.
     x, many = x.repeat(n_times, 1), None if weight is None else weight.repeat(n_times, 1)
