@@ -66,13 +66,14 @@ class AutoencoderTransformer(BaseAutoencoder):
         :func:`~sklearn.compose.make_column_selector` makes.
     scaling : {"auto", "standard", "common", "quantile", None}, default="auto"
         How columns of a continuous likelihood (the Gaussians, Student's t) are scaled inside the
-        model: "standard" to zero mean and unit variance (one of which a single value fills more
-        than half the rows: to unit spread of the others); "common" to zero mean, with one scale
-        for all, so that errors count as they do in X; "quantile" by their quantiles to a normal
-        distribution (a piecewise linear map); None not at all. "auto" is "common" where columns
-        take the same values over like ranges, as pixels and school marks do, else "standard".
-        Flags, counts and levels are taken as they are, "ordinal" columns go by their quantiles.
-        The log-Jacobian of the map is part of the score, so scores are in the units of X.
+        model: "standard" to zero mean and unit variance (less where a single value fills 99 % of
+        the rows or more, so that the others lie at most 10 off); "common" to zero mean, with one
+        scale for all, so that errors count as they do in X; "quantile" by their quantiles to a
+        normal distribution (a piecewise linear map); None not at all. "auto" is "common" where
+        columns take the same values over like ranges, as pixels and school marks do, else
+        "standard". Flags, counts and levels are taken as they are, "ordinal" columns go by their
+        quantiles. The log-Jacobian of the map is part of the score, so scores are in the units
+        of X.
     noise : float or "auto", default="auto"
         Standard deviation, in units of the scaled columns, of normal noise added to the encoder's
         input in training (denoising autoencoder), so that it does not learn rows by heart. "auto"

@@ -10,6 +10,8 @@ from ._warn import warn
 # Bytes of X that are worked on at a time where no function of scikit-learn's is called: calling
 # one takes a little each time.
 CACHED_BYTES = 2**18
+# Standard deviations of a column that its rare values lie off, at most.
+FAR_OFF = 10
 # Units in the last place by which values may differ that are the same but for rounding.
 ROUNDING = 4
 FLOAT32 = np.finfo(np.float32)
@@ -30,7 +32,7 @@ def learn_scaling(X, continuous, scaling, sample_weight, random_state):
         variances = scaler.var_[continuous & (scaler.var_ > 0)]
         scale = np.sqrt(variances.mean()) if len(variances) else 1.0
         return scaler.mean_, np.full(X.shape[1], scale)
-    scale = _scale_beside_spike(X, scaler.scale_, sample_weight, random_state)
+    scale = _scale_of_rare_values(X, scaler.scale_, sample_weight, random_state)
     varies = continuous & (scaler.var_ > 0.5 * scale**2)  # (the scale of a constant is one)
     _warn_of_far_values(X, a_few_rows(X, random_state), np.where(varies, scale, 0))
     return scaler.mean_, scale
@@ -88,29 +90,29 @@ def _name(X, column):
     return X.columns[column] if isinstance(X, SomeColumns) else column
 
 
-def _scale_beside_spike(X, scale, sample_weight, random_state):
-    """Return the scales, that of a column with a spike taken from the rows beside it.
+def _scale_of_rare_values(X, scale, sample_weight, random_state):
+    """Return the scales, none so small that all rare values of a column lie far off.
 
-    A spike is one value in more than half the rows, so it is the median. Rare values of such a
-    column would else lie hundreds of deviations off, and outweigh all other columns: a pixel that
-    is almost always white, a flag that is almost never set.
+    Where one value fills all but a small share of the rows, the others lie 1 / sqrt(share)
+    deviations off: a pixel that is almost always white, a flag that is almost never set. A few
+    rows would outweigh all else.
     """
     some = a_few_rows(X, random_state)
     n_known = (~np.isnan(some)).sum(axis=0)
     median = np.median if n_known.min() == len(some) else np.nanmedian  # ten times as slow
-    spike = median(np.where(n_known > 0, some, 0), axis=0)
-    columns = np.flatnonzero((some == spike).sum(axis=0) > 0.45 * np.maximum(1, n_known))
-    spike = spike[columns].astype(X.dtype)
+    usual = median(np.where(n_known > 0, some, 0), axis=0)
+    # (A share of rare values that matters is below 1 / FAR_OFF^2, and this is a sample.)
+    columns = np.flatnonzero((some == usual).sum(axis=0) > 0.95 * np.maximum(1, n_known))
+    usual = usual[columns].astype(X.dtype)
     share, square = np.zeros((2, len(columns)))
     weights = np.ones(len(X)) if sample_weight is None else sample_weight
     for rows in gen_batches(len(X), rows_in(CACHED_BYTES, X)):
-        distance = np.nan_to_num((X[rows][:, columns] - spike).astype(np.float64), copy=False)
+        distance = np.nan_to_num((X[rows][:, columns] - usual).astype(np.float64), copy=False)
         share += weights[rows] @ (distance != 0).astype(np.float64)
         square += weights[rows] @ np.square(distance, out=distance)
-    beside = np.sqrt(square / np.maximum(share, np.finfo(float).tiny))
-    rare = (share > 0) & (share < 0.5 * weights.sum())
+    rare = np.sqrt(square / np.maximum(share, np.finfo(float).tiny))
     # A constant with rounding errors is one.
-    varies = beside > ROUNDING * np.finfo(X.dtype).eps * np.abs(spike)
+    rare[rare <= ROUNDING * np.finfo(X.dtype).eps * np.abs(usual)] = 0
     scale = scale.copy()
-    scale[columns[rare & varies]] = beside[rare & varies]
+    scale[columns] = np.maximum(scale[columns], rare / FAR_OFF)
     return scale

@@ -81,13 +81,13 @@ class VAETransformer(BaseAutoencoder):
         :func:`~sklearn.compose.make_column_selector` makes.
     scaling : {"auto", "standard", "common", "quantile", None}, default="standard"
         How columns of a continuous likelihood (the Gaussians, Student's t) are scaled inside the
-        model: "standard" to zero mean and unit variance (one of which a single value fills more
-        than half the rows: to unit spread of the others); "common" to zero mean, with one scale
-        for all; "quantile" by their quantiles to a normal distribution (a piecewise linear map);
-        None not at all. "auto" is "common" where columns take the same values over like ranges, as
-        pixels and school marks do, else "standard". Flags, counts and levels are taken as they
-        are, and "ordinal" columns always go by their quantiles. The log-Jacobian of the map is
-        part of the density, so scores are in the units of X.
+        model: "standard" to zero mean and unit variance (less where a single value fills 99 % of
+        the rows or more, so that the others lie at most 10 off); "common" to zero mean, with one
+        scale for all; "quantile" by their quantiles to a normal distribution (a piecewise linear
+        map); None not at all. "auto" is "common" where columns take the same values over like
+        ranges, as pixels and school marks do, else "standard". Flags, counts and levels are taken
+        as they are, and "ordinal" columns always go by their quantiles. The log-Jacobian of the
+        map is part of the density, so scores are in the units of X.
     beta : float or "auto", default="auto"
         Weight of the KL term in the training loss, and nowhere else. "auto" is 1, and 0.5 where
         the likelihood is "multinomial" alone: that ranks better, as which films a user may like.

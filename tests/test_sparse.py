@@ -99,7 +99,7 @@ def test_rows_are_made_dense_a_few_at_a_time(Estimator, monkeypatch):
         monkeypatch.setattr(f"skvae.{name}.PART_BYTES", 2**18)
     model = quick(Estimator, likelihood="gaussian", batch_size=64, max_iter=1).fit(X)
     model.transform(X)
-    assert max(most) <= 1000 * 200  # the rows in which spikes are looked for
+    assert max(most) <= 1000 * 200  # the rows in which rare values are looked for
 
 
 def test_items_of_the_same_kind_are_recommended():

@@ -9,6 +9,7 @@ from helpers import make_rows, quick
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_wine
 from sklearn.decomposition import PCA
 from sklearn.model_selection import train_test_split
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skvae import AutoencoderTransformer
@@ -175,6 +176,21 @@ def test_new_rows_are_restored_about_as_well_as_by_pca_or_better(load, n_compone
         ((X_new - m.inverse_transform(m.transform(X_new))) ** 2).mean() for m in (model, pca)
     ]
     assert errors[0] < 1.02 * errors[1]
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.45])
+def test_columns_that_are_mostly_zero_are_restored_as_well_as_others(share, rng):
+    rare = (rng.random((1000, 1)) < share) * rng.normal(3, 1, (1000, 1))
+    rare = rare * rng.normal(1, 0.1, (1000, 6)) * np.geomspace(0.01, 100, 6)
+    X = np.hstack([rng.normal(size=(1000, 6)), rare])
+    X, X_new = X[:700], X[700:]
+    pca = make_pipeline(StandardScaler(), PCA(2)).fit(X)
+    model = AutoencoderTransformer(2, random_state=0).fit(X)
+    errors = [
+        np.square((X_new - m.inverse_transform(m.transform(X_new))) / X.std(axis=0)).mean()
+        for m in (model, pca)
+    ]
+    assert errors[0] < errors[1]
 
 
 def test_where_nothing_is_gained_the_start_is_kept():
