@@ -152,8 +152,16 @@ def some_rows(X, sample_weight, random_state):
 
 
 def rows_with_weight(weights):
-    """Return the indices of rows that have a weight, None if all have."""
-    return None if weights is None or weights.all() else np.flatnonzero(weights)
+    """Return the indices of rows that have a weight, None if all have; at least two must."""
+    if weights is None or weights.all():
+        return None
+    rows = np.flatnonzero(weights)
+    if len(rows) < 2:
+        raise ValueError(
+            "Fewer than two rows are left to learn from: those with a sample weight above zero "
+            "(that, if robust=True, do not look like outliers)."
+        )
+    return rows
 
 
 def with_weight(X, weights):
@@ -161,11 +169,6 @@ def with_weight(X, weights):
     rows = rows_with_weight(weights)
     if rows is None:
         return X, weights
-    if len(rows) < 2:
-        raise ValueError(
-            "Fewer than two rows are left to learn from: those with a sample weight above zero "
-            "(that, if robust=True, do not look like outliers)."
-        )
     return some_of(X, rows), weights[rows]
 
 

@@ -291,7 +291,7 @@ class AutoencoderTransformer(BaseAutoencoder):
             self.latent_density_ = _latent.fit(self.latent_density, codes, weights, seed)
 
     def _draw_codes(self, n_samples, seed):
-        if self.latent_density_ is None:
+        if getattr(self, "latent_density_", None) is None:
             raise ValueError(
                 "sample needs a density of the codes, but latent_density=None (or training is "
                 "not over); fit with latent_density='gaussian_mixture'."

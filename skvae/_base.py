@@ -22,7 +22,7 @@ from ._fitting import FittingMixin, cannot_continue
 from ._gaps import Gaps
 from ._networks import ACTIVATIONS
 from ._progress import CallbackSupportMixin
-from ._schema import Schema, is_frame
+from ._schema import Schema, is_frame, rows_of_frame
 from ._table import Table
 from ._validation import (
     Choices,
@@ -187,12 +187,14 @@ class BaseAutoencoder(
             data = {"X": X, "y": y}
             if sample_weight is not None:
                 data["metadata"] = {"sample_weight": sample_weight}
+            if is_frame(X):
+                X, sample_weight = self._rows_that_count(X, sample_weight)
             if continues:
                 self._check_kinds_are_kept(X)
             else:
-                self._learn_columns(X, sample_weight)
+                self._learn_columns(X)
             X = self._checked(X, reset=not continues, ensure_min_samples=2)
-            X, weights = with_weight(X, check_sample_weight(sample_weight, len(X)))
+            X, weights = with_weight(X, self._checked_weights(sample_weight, len(X)))
             self._fit(X, weights, continues, data)
         return self
 
@@ -215,18 +217,23 @@ class BaseAutoencoder(
         if changed:
             raise cannot_continue(f"the likelihood of {changed}")
 
-    def _learn_columns(self, X, sample_weight):
-        """Learn what the columns of training rows are, if they have names.
+    def _checked_weights(self, sample_weight, n_samples):
+        return check_sample_weight(_engine.as_array(sample_weight), n_samples)
 
-        Rows of weight zero tell nothing of that.
-        """
+    def _rows_that_count(self, X, sample_weight):
+        """Return the rows of a frame that have a weight, and these; others may hold anything."""
+        check_array(np.zeros((len(X), 1)), ensure_min_samples=2, estimator=self)
+        weights = self._checked_weights(sample_weight, len(X))
+        rows = rows_with_weight(weights)
+        return (X, weights) if rows is None else (rows_of_frame(X, rows), weights[rows])
+
+    def _learn_columns(self, X):
+        """Learn what the columns of training rows are, if they have names."""
         chosen = self._chosen_likelihood(X)
         self._schema = None
         if is_frame(X):
-            check_array(np.zeros((len(X), 1)), ensure_min_samples=2, estimator=self)
-            rows = rows_with_weight(check_sample_weight(sample_weight, len(X)))
             numbers = partial(self._likelihood_of_numbers, n_columns=X.shape[1])
-            self._schema = Schema.fit(X, chosen, numbers, rows)
+            self._schema = Schema.fit(X, chosen, numbers)
 
     # -------------------------------------------------------------------------------- applying
 
@@ -379,7 +386,8 @@ class BaseAutoencoder(
             Mean score of a row in nats, in the units of X; higher is better.
         """
         scores = self.score_samples(X)
-        return float(np.average(scores, weights=check_sample_weight(sample_weight, len(scores))))
+        weights = self._checked_weights(sample_weight, len(scores))
+        return float(np.average(scores, weights=weights))
 
     def decision_function(self, X):
         """Return `score_samples` shifted so that outliers are negative.

@@ -187,9 +187,8 @@ class Columns:
             if likelihood.needs_levels:
                 unseen = (x[:, cells] > 0) & ~(known[:, cells] > 0).any(0)
                 column = torch.tensor(self.column_of[cells], device=x.device)
-                of_columns = x.new_zeros(len(x), self.n_columns).index_add_(
-                    1, column, 1.0 * unseen
-                )
+                of_columns = x.new_zeros(len(x), self.n_columns)
+                of_columns.index_add_(1, column, unseen.to(x.dtype))
                 is_new[:, cells] = of_columns.index_select(1, column) > 0
         return is_new
 

@@ -28,6 +28,8 @@ SHAPE = ("blocks", "n_components", "hidden_layer_sizes", "activation", "tied")
 # Share of the epochs after which "robust" asks what looks like an outlier, before the model has
 # learned it.
 BRIEF = 0.05
+# Rows by which outliers are told while training runs.
+WATCHED_ROWS = 256
 # Rows that are ranked for each one that is scored for the threshold.
 MORE_ROWS = 16
 
@@ -66,7 +68,7 @@ class FittingMixin:
     _gaps = None  # which cells were missing in `fit`, if some were: `Gaps`
     _constants = None  # the value of each column that has but one, NaN of the others
     # What is not there before training is over, even if there was a fit before.
-    _learned_last = ("_gaps", "_constants")
+    _learned_last = ("_gaps", "_constants", "offset_")
 
     # ------------------------------------------------------------------ what a subclass says
 
@@ -102,6 +104,9 @@ class FittingMixin:
     def _fit(self, X, weights, continues, data):
         """Fit to validated rows, from the table and module of the previous fit if it goes on."""
         table, start = (self._table, self.module_) if continues else (None, None)
+        constants = self._constants if continues else None
+        for name in self._learned_last:
+            vars(self).pop(name, None)
         blocks = self._blocks_of(X, continues)
         self._check_support(X, blocks, to_learn=True)
         seeds = _engine.Seeds.spawn(self._seed_of_draws(None))
@@ -118,15 +123,12 @@ class FittingMixin:
             if printer:
                 printer(history)
             return epochs.end(
-                lambda: (
-                    self._attributes(job, finished(), table, history)
-                    | dict.fromkeys(self._learned_last)
-                ),
+                lambda: self._attributes_so_far(job, finished(), table, history, X, weights),
                 history.is_over,
             )
 
         history = self._train(job, table, start, report=report)
-        self._read_off(job, X, weights, self._constants if continues else None)
+        self._read_off(job, X, weights, constants)
         epochs.close(self._attributes(job, self.module_, table, history))
 
     def _job(self, X, weights, blocks, start, seeds):
@@ -285,6 +287,13 @@ class FittingMixin:
             attributes |= {"validation_scores_": scores, "best_validation_score_": best}
         return attributes
 
+    def _attributes_so_far(self, job, module, table, history, X, weights):
+        """Return the fitted attributes for who looks on; the threshold is that of a few rows."""
+        attributes = self._attributes(job, module, table, history)
+        vars(self).update(attributes)
+        few, of_few = at_random(X, weights, WATCHED_ROWS, job.seeds.after)
+        return attributes | {"offset_": self._threshold(self._score("score", few), of_few)}
+
     def _read_off(self, job, X, weights, constants):
         """Set what is read off the rows that trained, and the threshold for all of them.
 
@@ -307,8 +316,11 @@ class FittingMixin:
         if job.X is not X:  # rows that look like outliers did not train
             trained, of_trained = self._of_all_scores(X, weights, seed)
             scores = self._score("score", trained)
-        of_trained = np.ones(len(scores)) if of_trained is None else of_trained
-        self.offset_ = float(threshold(scores, of_trained, self.contamination))
+        self.offset_ = self._threshold(scores, of_trained)
+
+    def _threshold(self, scores, weights):
+        weights = np.ones(len(scores)) if weights is None else weights
+        return float(threshold(scores, weights, self.contamination))
 
     def _of_all_scores(self, X, weights, seed):
         """Return rows with about the scores that all have, and their weights."""

@@ -1,6 +1,7 @@
 """Which cells drawn rows lack: as rows of `fit` do that are like them."""
 
 import numpy as np
+from sklearn import config_context
 
 from ._arrays import resampled
 
@@ -80,7 +81,9 @@ def _patterns(missing):
         return missing
     from sklearn.decomposition import TruncatedSVD
 
-    return TruncatedSVD(MANY_PATTERNS, random_state=0).fit_transform(missing.astype(np.float32))
+    svd = TruncatedSVD(MANY_PATTERNS, random_state=0)
+    with config_context(array_api_dispatch=False, transform_output="default"):
+        return svd.fit_transform(missing.astype(np.float32))
 
 
 def _telling(cells, patterns):

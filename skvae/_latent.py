@@ -20,9 +20,10 @@ def fit(density, Z, sample_weight, seed):
             weights = {"sample_weight": sample_weight}
         else:  # a mixture takes no weights: rows are repeated in proportion instead
             Z = Z[resampled(sample_weight, seed)]
+    y = {"y": None} if has_fit_parameter(density, "y") else {}  # some ask for it
     # Codes are NumPy's, whatever X was; a mixture refuses to start under array-API dispatch.
     with config_context(array_api_dispatch=False):
-        return density.fit(Z, **weights)
+        return density.fit(Z, **y, **weights)
 
 
 def draw(density, n_samples, seed):
@@ -44,7 +45,10 @@ def _mixture(Z):
     # A component has about n_components^2 / 2 numbers to learn.
     size = int(np.clip(n_samples // (20 * (n_components + 1)), 1, 10))
     # Codes may lie in a subspace; a share of their variance keeps the covariances regular.
-    return GaussianMixture(size, tol=1e-2, reg_covar=1e-4 * Z.var() + 1e-12)
+    share = 1e-4 * Z.var() + 1e-12
+    # k-means, where a mixture starts, warns if there are fewer codes than components.
+    n_distinct = len(np.unique(np.rint(Z / np.sqrt(share)), axis=0))
+    return GaussianMixture(min(size, n_distinct), tol=1e-2, reg_covar=share)
 
 
 def _seeded(density, seed):

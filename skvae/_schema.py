@@ -21,6 +21,7 @@ from ._series import (
     is_integer,
     is_numeric,
     is_whole,
+    native_dtype,
     new_series,
     range_of,
     series_of_numbers,
@@ -43,6 +44,11 @@ def is_frame(X):
     return False
 
 
+def rows_of_frame(X, rows):
+    """Return these rows of a frame, numbered anew where its library numbers them."""
+    return nw.to_native(nw.maybe_reset_index(nw.from_native(X, eager_only=True)[rows]))
+
+
 def gaussian(x, beside_levels):
     """Return the likelihood of numbers, unless something else is said of them."""
     return "gaussian"
@@ -55,17 +61,14 @@ class Schema:
     """
 
     @classmethod
-    def fit(cls, X, overrides=None, likelihood_of_numbers=gaussian, rows=None):
+    def fit(cls, X, overrides=None, likelihood_of_numbers=gaussian):
         """Learn the columns of X; `overrides` is {name, names or selector: likelihood}.
-
-        `rows` are those to learn from, None for all.
 
         One likelihood alone is that of all columns. By default that of numbers is what
         `likelihood_of_numbers` tells from a column's values, and whether there are flags or
         labels, too.
         """
         frame = nw.from_native(X, eager_only=True)
-        frame = frame if rows is None else nw.maybe_reset_index(frame[rows])
         kinds = _kinds_by_name(overrides, X, frame.columns)
         columns = [frame.get_column(name) for name in frame.columns]
         beside_levels = not _are_all_numbers(columns)
@@ -119,8 +122,7 @@ class Schema:
         if not is_frame(X):
             return self.decode(cells, known)
         frame = nw.from_native(X, eager_only=True)
-        of_fit = nw.from_native(self.columns[0].examples, series_only=True).implementation
-        if frame.implementation != of_fit:
+        if frame.implementation != self.columns[0]._examples.implementation:
             return self.decode(cells, known)
         columns = [
             column.fill(nw.maybe_reset_index(frame.get_column(column.name)), values, keep)
@@ -166,10 +168,9 @@ class Schema:
 
     def frame_of(self, values):
         """Return a frame of floats with the names of the columns."""
-        examples = [nw.from_native(column.examples, series_only=True) for column in self.columns]
         series = {
-            name: new_series(np.ascontiguousarray(column), like)
-            for name, column, like in zip(self.names, values.T, examples, strict=True)
+            column.name: new_series(np.ascontiguousarray(part), column._examples)
+            for column, part in zip(self.columns, values.T, strict=True)
         }
         return nw.to_native(nw.from_dict(series))
 
@@ -219,6 +220,7 @@ class Column:
             column.kind, column.levels = _levels_of_numbers(series, kind, likelihood_of_numbers)
         else:
             column.kind, column.levels = _levels_of_labels(series, kind)
+        column.boolean = series.dtype == nw.Boolean
         cells = column.encode(series)
         column.integer = column.levels is not None or is_integer(series) or is_whole(cells)
         column.minimum, column.maximum = range_of(series, cells)
@@ -230,11 +232,9 @@ class Column:
         if not self.numeric:
             return _indices_of_labels(values, self.levels, self.name)
         numbers = as_floats(values, self.name)
-        if self.levels is None:
-            return numbers
-        cells = _indices_of_numbers(numbers, self.levels)
-        if self.kind == "bernoulli" and self.levels == (0, 1):
-            _check_flags(numbers, cells, self.name)
+        cells = numbers if self.levels is None else _indices_of_numbers(numbers, self.levels)
+        if self.boolean or (self.kind == "bernoulli" and self.levels == (0, 1)):
+            _check_flags(numbers, self.name)
         return cells
 
     def fill(self, series, cells, known):
@@ -245,6 +245,9 @@ class Column:
         if known.all() or np.isnan(self.minimum):  # of an empty column nothing was learned
             return series
         cells = np.asarray(cells, dtype=np.float64)
+        if native_dtype(series) == native_dtype(self._examples):
+            made = self.decode(np.where(known, self.minimum, cells), np.zeros_like(known))
+            return series.zip_with(new_series(known, series), made)
         made = np.where(known, 0, self._made(cells, known))
         if not self._keeps(series.dtype, np.where(known, cells, 0), made):
             return self.decode(cells, known)
@@ -253,7 +256,7 @@ class Column:
 
     def _keeps(self, dtype, known, made):
         """Return whether a series to be filled stays as it is: large integers are no floats."""
-        of_fit = nw.from_native(self.examples, series_only=True).dtype
+        of_fit = self._examples.dtype
         if self.levels is not None or not (of_fit.is_integer() or of_fit in FLOATS):
             return False
         is_better = dtype.is_integer() or not holds(of_fit, known)
@@ -261,22 +264,27 @@ class Column:
 
     def _made(self, cells, known):
         """Return cells, of which those made up are rounded and kept in range if they must be."""
-        if self.integer:
-            return np.where(known, cells, np.clip(np.rint(cells), self.minimum, self.maximum))
-        if nw.from_native(self.examples, series_only=True).dtype == nw.Float32:
-            return np.where(known, cells, np.clip(cells, *FINITE))
-        return cells
+        made = np.rint(cells) if self.integer else cells
+        # (How many digits a Decimal may have, narwhals does not tell.)
+        if self.integer or self._examples.dtype == nw.Decimal:
+            made = np.clip(made, self.minimum, self.maximum)
+        elif self._examples.dtype == nw.Float32:
+            made = np.clip(made, *FINITE)
+        return np.where(known, cells, made)
+
+    @property
+    def _examples(self):
+        return nw.from_native(self.examples, series_only=True)
 
     @property
     def is_nullable(self):
         """Whether the dtype has a missing value."""
-        examples = nw.from_native(self.examples, series_only=True)
-        return bool(examples[:1].is_null().any()) or is_float(examples)
+        return bool(self._examples[:1].is_null().any()) or is_float(self._examples)
 
     def decode(self, cells, known):
         """Return the series with these cells, in the dtype of the column."""
         cells = np.where(known, cells, np.nan) if np.isnan(self.minimum) else cells
-        missing, examples = np.isnan(cells), nw.from_native(self.examples, series_only=True)
+        missing, examples = np.isnan(cells), self._examples
         if missing.any() and not self.is_nullable:
             raise ValueError(
                 f"Column {self.name!r} cannot be missing: its dtype has no such value."
@@ -422,9 +430,9 @@ def _indices_of_numbers(numbers, levels):
     return np.where(levels[index] == numbers, index, unseen)
 
 
-def _check_flags(numbers, cells, name):
+def _check_flags(numbers, name):
     """Raise for a number beside 0 and 1: that is no unknown level, nor is it one in an array."""
-    is_other = np.isnan(cells) & ~np.isnan(numbers)
+    is_other = np.isfinite(numbers) & (numbers != 0) & (numbers != 1)
     if is_other.any():
         raise ValueError(
             f"Column {name!r} of X had only 0 and 1 in fit, now it has {numbers[is_other][0]:g}; "

@@ -102,7 +102,8 @@ def examples_of(series, cells, levels):
     if len(missing):
         return take(series, np.r_[missing, rows])
     padded = take(series, np.r_[rows, rows[-1:]]).shift(1)
-    return padded if padded.dtype == series.dtype else take(series, np.r_[rows[:1], rows])
+    keeps_dtype = native_dtype(padded) == native_dtype(series)
+    return padded if keeps_dtype else take(series, np.r_[rows[:1], rows])
 
 
 def series_of_numbers(cells, missing, examples):
@@ -154,7 +155,11 @@ def new_series(values, like):
 
 def cast_like(series, like):
     """Give a series the native dtype of another, for which narwhals may have no word."""
-    series, like = nw.to_native(series), nw.to_native(like)
+    series, dtype = nw.to_native(series), native_dtype(like)
     cast = series.astype if hasattr(series, "astype") else series.cast
-    dtype = like.dtype if hasattr(like, "dtype") else like.type
     return nw.from_native(cast(dtype), series_only=True)
+
+
+def native_dtype(series):
+    series = nw.to_native(series)
+    return series.dtype if hasattr(series, "dtype") else series.type

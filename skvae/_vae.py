@@ -222,6 +222,11 @@ class VAETransformer(BaseAutoencoder):
         "n_training_draws": (Interval(Integral, 1, np.inf), AUTO),
     }
     _model_class = VAE
+    _learned_last = (
+        *BaseAutoencoder._learned_last,
+        "kl_per_component_",
+        "n_active_components_",
+    )
     # Few rows and several draws of each teach more in a step than many with one.
     _sizes = _defaults.Sizes(
         widths=(128, 256),

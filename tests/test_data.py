@@ -75,6 +75,15 @@ def test_every_container_is_as_good_as_the_plain_array(Estimator, container, tmp
     np.testing.assert_allclose(back, wanted, rtol=1e-6)  # float32 columns come back as such
 
 
+def test_weights_may_be_tensors(Estimator, X):
+    weights = torch.linspace(0.5, 2, len(X))
+    model = quick(Estimator).fit(X, sample_weight=weights.bfloat16().requires_grad_())
+    of_arrays = quick(Estimator).fit(X, sample_weight=weights.bfloat16().float().numpy())
+    assert model.score(X, sample_weight=weights) == of_arrays.score(
+        X, sample_weight=weights.numpy()
+    )
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_results_are_arrays_of_their_own_in_the_dtype_of_the_rows(Estimator, X, dtype):
     model = quick(Estimator).fit(X)

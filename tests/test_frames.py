@@ -888,3 +888,61 @@ def test_rows_of_codes_keep_their_index(Estimator):
     pd.testing.assert_index_equal(restored.index, frame.index)
     restored = model.set_output(transform="pandas").inverse_transform(model.transform(frame))
     pd.testing.assert_index_equal(restored.index, frame.index)
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_levels_are_learned_in_double_precision(Estimator, early_stopping):
+    frame = pandas_table()[["income", "city"]]
+    model = quick(Estimator, dtype="float64", early_stopping=early_stopping).fit(frame)
+    assert np.isfinite(model.score_samples(frame)).all()
+
+
+def test_drawn_decimals_have_the_digits_that_their_dtype_holds(Estimator, rng):
+    cents = rng.integers(100, 9999, 200)
+    prices = pl.Series("price", [Decimal(int(c)) / 100 for c in cents], dtype=pl.Decimal(4, 2))
+    frame = pl.DataFrame([prices, pl.Series("z", rng.choice(list("abc"), 200))])
+    drawn = quick(Estimator).fit(frame).sample(2000)
+    assert drawn.schema == frame.schema
+    assert prices.min() <= drawn["price"].min() <= drawn["price"].max() <= prices.max()
+
+
+def test_known_cells_of_objects_stay_what_they_are(Estimator):
+    values = [None, *(Decimal("0.1") * i for i in range(1, 60))]
+    frame = pd.DataFrame({"a": pd.Series(values, dtype=object), "x": np.arange(60.0)})
+    filled = quick(Estimator).fit(frame).impute(frame)["a"]
+    assert filled[0] is not None
+    assert filled[1:].tolist() == values[1:]
+    assert all(isinstance(value, Decimal) for value in filled[1:])
+
+
+def test_known_decimals_of_many_digits_stay_what_they_are(Estimator):
+    values = [None, *(Decimal(f"12345678901234567{i}.25") for i in range(10, 40))]
+    column = pl.Series("a", values, dtype=pl.Decimal(38, 2))
+    frame = pl.DataFrame([column, pl.Series("x", np.arange(31.0))])
+    filled = quick(Estimator).fit(frame).impute(frame)["a"]
+    assert filled.null_count() == 0
+    assert filled[1:].to_list() == values[1:]
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int64", "float64"])
+def test_sparse_columns_come_back_sparse(Estimator, rng, dtype):
+    flags = pd.arrays.SparseArray(rng.integers(0, 2, 60).astype(dtype))
+    frame = pd.DataFrame({"x": rng.normal(size=60), "s": flags})
+    drawn = quick(Estimator).fit(frame).sample(5)
+    assert drawn.dtypes.tolist() == frame.dtypes.tolist()
+
+
+def test_a_row_of_weight_zero_may_hold_anything(Estimator, rng):
+    frame = pd.DataFrame({"x": rng.normal(size=60), "n": [0, 1, 0, 1, 1, 9] * 10})
+    usual = frame[frame.n < 9]
+    model = quick(Estimator).fit(frame, sample_weight=np.where(frame.n < 9, 1.0, 0.0))
+    alone = quick(Estimator).fit(usual)
+    np.testing.assert_array_equal(model.score_samples(usual), alone.score_samples(usual))
+
+
+@pytest.mark.parametrize("dtype", ["bool", "boolean", "bool[pyarrow]"])
+def test_a_flag_is_no_share(Estimator, rng, dtype):
+    frame = pd.DataFrame({"x": rng.normal(size=60), "b": rng.random(60) < 0.5})
+    model = quick(Estimator).fit(frame.astype({"b": dtype}))
+    with pytest.raises(ValueError, match=r"'b' of X had only 0 and 1 in fit, now it has 0\.5"):
+        model.score_samples(frame.assign(b=0.5))

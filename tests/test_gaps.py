@@ -5,6 +5,7 @@ import pytest
 import torch
 from helpers import ESTIMATORS, factor_rows, log_prob_of_place, make_rows, quick
 from scipy.stats import multivariate_normal
+from sklearn import config_context
 
 from skvae import AutoencoderTransformer, VAETransformer
 from skvae._gaps import Gaps
@@ -920,3 +921,12 @@ def test_means_that_are_filled_in_use_up_no_random_numbers(Estimator, X):
     first, second = model.impute(holed), model.random_state.randint(1000)
     np.testing.assert_array_equal(model.impute(holed), first)
     assert second == np.random.RandomState(0).randint(1000)
+
+
+@pytest.mark.filterwarnings("error")
+def test_gaps_of_many_columns_do_not_go_by_the_users_settings(Estimator, rng):
+    X = rng.normal(size=(60, 3)) @ rng.normal(size=(3, 80))
+    X[rng.random(X.shape) < 0.2] = np.nan
+    plain = quick(Estimator).fit(X).sample(5)
+    with config_context(transform_output="polars"):
+        np.testing.assert_array_equal(quick(Estimator).fit(X).sample(5), plain)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from helpers import Laplace, make_curve, make_rows, quick
 from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KernelDensity
 
@@ -222,6 +223,19 @@ def test_a_kernel_density_draws_the_same_codes_from_a_seed(X):
     assert not np.allclose(drawn[0], drawn[2])
     for now, then in zip(np.random.get_state(), before, strict=True):
         np.testing.assert_array_equal(now, then)
+
+
+def test_a_density_that_asks_for_y_gets_none(X):
+    mixture = GaussianMixture(2).fit(make_rows(50, 2))
+    density = FrozenEstimator(mixture)
+    model = quick(AutoencoderTransformer, n_components=2, latent_density=density).fit(X)
+    np.testing.assert_array_equal(model.latent_density_.means_, mixture.means_)
+
+
+@pytest.mark.filterwarnings("error")
+def test_fewer_codes_than_components_of_their_mixture_are_no_reason_to_warn(rng):
+    X = np.repeat(rng.normal(size=(3, 4)), 300, axis=0)
+    assert np.isfinite(quick(AutoencoderTransformer).fit(X).sample(10)).all()
 
 
 def test_without_a_density_there_is_no_sample(X):

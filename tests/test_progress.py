@@ -147,3 +147,21 @@ def test_callbacks_are_no_part_of_a_pickle(Estimator, X):
     model.fit(X)
     model.set_callbacks()
     assert "_skl_callbacks" not in model.__getstate__()
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_outliers_are_told_from_the_first_epoch_on(Estimator, X, again):
+    shares = []
+
+    def share(estimator, X, y=None):
+        assert estimator.n_iter_ == 3 or not hasattr(estimator, "kl_per_component_")
+        shares.append((estimator.predict(X) == -1).mean())
+        return shares[-1]
+
+    model = quick(Estimator, max_iter=3)
+    if again:
+        model.fit(1000 * X)
+    model.set_callbacks(callback.ScoringMonitor(scoring={"share": share}))
+    model.fit(X, np.zeros(len(X)))
+    np.testing.assert_allclose(shares, 0.1)
+    assert len(shares) > 3
