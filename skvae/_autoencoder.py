@@ -13,8 +13,8 @@ from ._validation import Having, Interval, Options
 
 # Epochs up to which noise="auto" is none.
 FEW_EPOCHS = 10
-# Training rows of 1,000 that are not counted as neighbours of one: itself and an outlier that is
-# like it, or those that a robust fit has trusted.
+# Of up to 1,000 training rows, those nearest to a row that do not count as its neighbours: itself
+# and an outlier that is like it, or those that a robust fit has trusted.
 A_FEW_ALIKE, MANY_ALIKE = 2.0, 10.0
 
 
@@ -25,9 +25,9 @@ class AutoencoderTransformer(BaseAutoencoder):
     code back. Training minimises the negative log-likelihood :math:`-\log p(x | f(x))`, summed
     over features, averaged over rows: for real values half the squared error in working units,
     for flags and categories the cross-entropy. It starts from a PCA where all columns are real
-    values; both networks keep a linear part. Afterwards the noise scale of each feature, the
-    normal distribution of the codes (for scores), and a density of them to draw from are
-    estimated, and restored rows are kept (for scores, too).
+    values (not "ordinal") and no hidden layers are tied; both networks keep a linear part.
+    Afterwards the noise scale of each feature, the normal distribution of the codes (for scores),
+    and a density of them to draw from are estimated, and restored rows are kept (for scores, too).
 
     X is an array or a sparse matrix of numbers, or a pandas or polars data frame whose columns may
     be numbers, flags, strings and categories; of a frame, `inverse_transform`, `sample` and
@@ -65,21 +65,21 @@ class AutoencoderTransformer(BaseAutoencoder):
         name, a tuple of names, or a function that takes the frame and returns names, as
         :func:`~sklearn.compose.make_column_selector` makes.
     scaling : {"auto", "standard", "common", "quantile", None}, default="auto"
-        How columns of a continuous likelihood (the Gaussians, Student's t) are scaled inside the
-        model: "standard" to zero mean and unit variance (less where a single value fills 99 % of
-        the rows or more, so that the others lie at most 10 off); "common" to zero mean, with one
-        scale for all, so that errors count as they do in X; "quantile" by their quantiles to a
-        normal distribution (a piecewise linear map); None not at all. "auto" is "common" where
-        columns take the same values over like ranges, as pixels and school marks do, else
-        "standard". Flags, counts and levels are taken as they are, "ordinal" columns go by their
-        quantiles. The log-Jacobian of the map is part of the score, so scores are in the units
-        of X.
+        How columns of a continuous likelihood (the Gaussians, Student's t, the censored logistic)
+        are scaled inside the model: "standard" to zero mean and unit variance (less where one
+        value fills over 99 % of the rows, so that the root mean square of the others is 10);
+        "common" to zero mean, with one scale for all, so that errors count as they do in X;
+        "quantile" by their quantiles to a normal distribution (a piecewise linear map); None not
+        at all. "auto" is "common" where columns take the same values over like ranges, as pixels
+        and school marks do, else "standard". Flags, counts and levels are taken as they are,
+        "ordinal" columns go by their quantiles. The log-Jacobian of the map is part of the score,
+        so scores are in the units of X.
     noise : float or "auto", default="auto"
         Standard deviation, in units of the scaled columns, of normal noise added to the encoder's
         input in training (denoising autoencoder), so that it does not learn rows by heart. "auto"
         goes by the column: 0.4 times the error of a PCA with `n_components`; 0 where some columns
-        are flags, counts or levels, where training rows have missing cells, with `tied`, without
-        hidden layers, and where `max_iter` is at most 10.
+        are flags, counts, levels or "ordinal", where training rows have missing cells, with
+        `tied`, without hidden layers, and where `max_iter` is at most 10.
     tied : bool, default=False
         Whether the decoder's weights are the encoder's, transposed. Not where training rows have
         missing cells, nor with likelihoods of several parameters.
@@ -153,7 +153,7 @@ class AutoencoderTransformer(BaseAutoencoder):
     n_iter_ : int
         Epochs run.
     loss_curve_ : list of float
-        Mean loss of the training rows (256 of them, where they are more) at the end of each
+        Mean loss of the training rows (at most 256 of them) at the end of each
         epoch, in nats a row, in units of the scaled columns.
     validation_scores_ : list of float or None
         Minus the mean loss of the held-out rows, by epoch; None if none were held out.

@@ -177,6 +177,8 @@ class BaseAutoencoder(
         ------
         ValueError
             If a parameter or X is not valid, or if training diverged.
+        TypeError
+            If a parameter is of a wrong type, or X holds dates or has no rows yet (a lazy frame).
         RuntimeError
             If `device` is not available.
         """

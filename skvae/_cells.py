@@ -39,7 +39,7 @@ class CellsMixin:
             What was given, without gaps; known cells are as they were. Numbers are filled with
             E[x_missing | x_known] (by the mean of 256 draws where columns are mapped along a
             curve, as ordinal ones and those under scaling="quantile" are), categories with the
-            likeliest level.
+            likeliest level, flags in an array with their probability.
         """
         cells = self._validated(X)[:]
         holed = np.flatnonzero(np.isnan(cells).any(axis=1))

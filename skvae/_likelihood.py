@@ -30,7 +30,7 @@ class Likelihood:
         the most likely ones: more than once where the statistics depend on them.
     starts_with_mean : bool
         Whether the first of its parameters is the mean itself, with no link between. An
-        autoencoder then starts from a PCA of these columns.
+        autoencoder starts from a PCA if all of its columns have such.
     shared_is_variance : bool
         Whether its first shared vector is the variance of the noise, which is learned.
     needs_levels : bool

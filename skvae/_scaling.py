@@ -10,7 +10,7 @@ from ._warn import warn
 # Bytes of X that are worked on at a time where no function of scikit-learn's is called: calling
 # one takes a little each time.
 CACHED_BYTES = 2**18
-# Standard deviations of a column that its rare values lie off, at most.
+# Root mean square of the rare values of a column in units of its scale, at most.
 FAR_OFF = 10
 # Units in the last place by which values may differ that are the same but for rounding.
 ROUNDING = 4

@@ -80,14 +80,15 @@ class VAETransformer(BaseAutoencoder):
         tuple of names, or a function that takes the frame and returns names, as
         :func:`~sklearn.compose.make_column_selector` makes.
     scaling : {"auto", "standard", "common", "quantile", None}, default="standard"
-        How columns of a continuous likelihood (the Gaussians, Student's t) are scaled inside the
-        model: "standard" to zero mean and unit variance (less where a single value fills 99 % of
-        the rows or more, so that the others lie at most 10 off); "common" to zero mean, with one
-        scale for all; "quantile" by their quantiles to a normal distribution (a piecewise linear
-        map); None not at all. "auto" is "common" where columns take the same values over like
-        ranges, as pixels and school marks do, else "standard". Flags, counts and levels are taken
-        as they are, and "ordinal" columns always go by their quantiles. The log-Jacobian of the
-        map is part of the density, so scores are in the units of X.
+        How columns of a continuous likelihood (the Gaussians, Student's t, the censored logistic)
+        are scaled inside the model: "standard" to zero mean and unit variance (less where one
+        value fills over 99 % of the rows, so that the root mean square of the others is 10);
+        "common" to zero mean, with one scale for all; "quantile" by their quantiles to a normal
+        distribution (a piecewise linear map); None not at all. "auto" is "common" where columns
+        take the same values over like ranges, as pixels and school marks do, else "standard".
+        Flags, counts and levels are taken as they are, and "ordinal" columns always go by their
+        quantiles. The log-Jacobian of the map is part of the density, so scores are in the units
+        of X.
     beta : float or "auto", default="auto"
         Weight of the KL term in the training loss, and nowhere else. "auto" is 1, and 0.5 where
         the likelihood is "multinomial" alone: that ranks better, as which films a user may like.
@@ -102,10 +103,11 @@ class VAETransformer(BaseAutoencoder):
     n_training_draws : int or "auto", default="auto"
         Draws of each code in training. One maximises the ELBO, several the importance-weighted
         bound (IWAE [2]_), which is nearer to log p(x): a better density, for about as much more
-        time as the decoder takes of a step. "auto" is what makes 384 codes of a batch, 1 to 5;
-        256 codes of flags, counts and levels alone; 128 of more than 64 other columns; at most
-        2 draws of more than 256 columns; else more where cells are missing, twice as many where
-        30 % are; 1 where `beta` is not 1, which is about the ELBO.
+        time as the decoder takes of a step. "auto" is what makes 384 codes of a batch, 1 to 5,
+        and up to twice as many where cells are missing (30 % or more). Where all columns are
+        flags, counts or levels it is 256 codes, else of more than 64 columns 128, with gaps or
+        without; at most 2 draws of more than 256 columns; 1 where `beta` is not 1, which is about
+        the ELBO.
     learning_rate : float, default=2e-3
         Highest step size of Adam; it rises shortly, then falls along a cosine over `max_iter`.
     weight_decay : float, default=0.0
@@ -175,7 +177,7 @@ class VAETransformer(BaseAutoencoder):
     n_iter_ : int
         Epochs run.
     loss_curve_ : list of float
-        Mean loss of the training rows (256 of them, where they are more) at the end of each
+        Mean loss of the training rows (at most 256 of them) at the end of each
         epoch, in nats a row, in units of the scaled columns.
     validation_scores_ : list of float or None
         Minus the mean loss of the held-out rows, by epoch; None if none were held out.

@@ -13,7 +13,6 @@ from ._ordinal import Ordinal
 from ._real import Gaussian, HeteroscedasticGaussian, HeteroscedasticStudentT, StudentT
 
 __all__ = [
-    "LIKELIHOODS",
     "Bernoulli",
     "Categorical",
     "CensoredLogistic",
