@@ -67,7 +67,7 @@ class AutoencoderTransformer(BaseAutoencoder):
     scaling : {"auto", "standard", "common", "quantile", None}, default="auto"
         How columns of a continuous likelihood (the Gaussians, Student's t, the censored logistic)
         are scaled inside the model: "standard" to zero mean and unit variance (less where one
-        value fills over 99 % of the rows, so that the root mean square of the others is 10);
+        value fills over 99 % of the rows, so that the others have a root mean square of 10);
         "common" to zero mean, with one scale for all, so that errors count as they do in X;
         "quantile" by their quantiles to a normal distribution (a piecewise linear map); None not
         at all. "auto" is "common" where columns take the same values over like ranges, as pixels
@@ -207,6 +207,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         ),
     }
     _model_class = Autoencoder
+    # Its loss are squared errors: with less variance, a column would hardly be restored.
+    _most_of_rare = 10.0
     _learned_last = (*BaseAutoencoder._learned_last, "latent_density_")
     _sizes = _defaults.Sizes(
         widths=(256, 512),

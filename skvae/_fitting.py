@@ -65,6 +65,7 @@ def cannot_continue(changed):
 class FittingMixin:
     """The steps of `fit`, for an estimator that applies its model as `BaseAutoencoder` does."""
 
+    _most_of_rare = None  # of the scaled values beside one usual one, the root mean square
     _gaps = None  # which cells were missing in `fit`, if some were: `Gaps`
     _constants = None  # the value of each column that has but one, NaN of the others
     # What is not there before training is over, even if there was a fit before.
@@ -201,6 +202,7 @@ class FittingMixin:
             job.X,
             _blocks.layout(job.blocks),
             scaling=self.scaling,
+            most_of_rare=self._most_of_rare,
             sample_weight=job.weights,
             random_state=job.seeds.scaling,
         )

@@ -10,14 +10,12 @@ from ._warn import warn
 # Bytes of X that are worked on at a time where no function of scikit-learn's is called: calling
 # one takes a little each time.
 CACHED_BYTES = 2**18
-# Root mean square of the rare values of a column in units of its scale, at most.
-FAR_OFF = 10
 # Units in the last place by which values may differ that are the same but for rounding.
 ROUNDING = 4
 FLOAT32 = np.finfo(np.float32)
 
 
-def learn_scaling(X, continuous, scaling, sample_weight, random_state):
+def learn_scaling(X, continuous, scaling, most_of_rare, sample_weight, random_state):
     """Return centre and scale of each column, whatever they are if no cell of it is known.
 
     `continuous` tells which of the columns will be scaled.
@@ -32,7 +30,8 @@ def learn_scaling(X, continuous, scaling, sample_weight, random_state):
         variances = scaler.var_[continuous & (scaler.var_ > 0)]
         scale = np.sqrt(variances.mean()) if len(variances) else 1.0
         return scaler.mean_, np.full(X.shape[1], scale)
-    scale = _scale_of_rare_values(X, scaler.scale_, sample_weight, random_state)
+    least = _rare_values(X, most_of_rare, sample_weight, random_state) / most_of_rare
+    scale = np.maximum(scaler.scale_, least)
     varies = continuous & (scaler.var_ > 0.5 * scale**2)  # (the scale of a constant is one)
     _warn_of_far_values(X, a_few_rows(X, random_state), np.where(varies, scale, 0))
     return scaler.mean_, scale
@@ -90,19 +89,19 @@ def _name(X, column):
     return X.columns[column] if isinstance(X, SomeColumns) else column
 
 
-def _scale_of_rare_values(X, scale, sample_weight, random_state):
-    """Return the scales, none so small that all rare values of a column lie far off.
+def _rare_values(X, most, sample_weight, random_state):
+    """Return the root mean square of the rare values of each column, zero where there are none.
 
-    Where one value fills all but a small share of the rows, the others lie 1 / sqrt(share)
-    deviations off: a pixel that is almost always white, a flag that is almost never set. A few
-    rows would outweigh all else.
+    They are what is beside one value that fills more than half the rows, as in a pixel that is
+    mostly white. Their distance from it is about 1 / sqrt(share) standard deviations, so what is
+    no less than 1 / most^2 of the rows does not lie too far off, and counts as usual, too.
     """
-    some = a_few_rows(X, random_state)
+    some, rare_share = a_few_rows(X, random_state), min(0.5, most**-2)
     n_known = (~np.isnan(some)).sum(axis=0)
     median = np.median if n_known.min() == len(some) else np.nanmedian  # ten times as slow
     usual = median(np.where(n_known > 0, some, 0), axis=0)
-    # (A share of rare values that matters is below 1 / FAR_OFF^2, and this is a sample.)
-    columns = np.flatnonzero((some == usual).sum(axis=0) > 0.95 * np.maximum(1, n_known))
+    is_spike = (some == usual).sum(axis=0) > (0.95 - rare_share) * np.maximum(1, n_known)
+    columns = np.flatnonzero(is_spike)
     usual = usual[columns].astype(X.dtype)
     share, square = np.zeros((2, len(columns)))
     weights = np.ones(len(X)) if sample_weight is None else sample_weight
@@ -110,9 +109,9 @@ def _scale_of_rare_values(X, scale, sample_weight, random_state):
         distance = np.nan_to_num((X[rows][:, columns] - usual).astype(np.float64), copy=False)
         share += weights[rows] @ (distance != 0).astype(np.float64)
         square += weights[rows] @ np.square(distance, out=distance)
-    rare = np.sqrt(square / np.maximum(share, np.finfo(float).tiny))
+    size = np.sqrt(square / np.maximum(share, np.finfo(float).tiny))
     # A constant with rounding errors is one.
-    rare[rare <= ROUNDING * np.finfo(X.dtype).eps * np.abs(usual)] = 0
-    scale = scale.copy()
-    scale[columns] = np.maximum(scale[columns], rare / FAR_OFF)
-    return scale
+    varies = size > ROUNDING * np.finfo(X.dtype).eps * np.abs(usual)
+    found = np.zeros(X.shape[1])
+    found[columns] = np.where(varies & (share < rare_share * weights.sum()), size, 0)
+    return found

@@ -47,10 +47,13 @@ class Table:
     """
 
     @classmethod
-    def fit(cls, X, layout=None, *, scaling, sample_weight=None, random_state=None):
+    def fit(
+        cls, X, layout=None, *, scaling, most_of_rare=10.0, sample_weight=None, random_state=None
+    ):
         """Learn the map from X; `scaling` is that of the estimators.
 
-        Without a layout all columns are numbers that are scaled.
+        Without a layout all columns are numbers that are scaled. `most_of_rare` is the root mean
+        square that rare values beside one usual one have in working units at most.
         """
         table, layout = cls(), layout or Layout.of_numbers(X.shape[1])
         vars(table).update(layout._asdict())
@@ -61,7 +64,9 @@ class Table:
         table.center, table.scale, table.knots = np.zeros(X.shape[1]), np.ones(X.shape[1]), None
         if not X.shape[1]:
             return table
-        center, scale = learn_scaling(X, table.continuous, scaling, sample_weight, random_state)
+        center, scale = learn_scaling(
+            X, table.continuous, scaling, most_of_rare, sample_weight, random_state
+        )
         center = np.where(table.continuous, np.nan_to_num(center), 0)
         # Rounded as it will be, so that a value is as far from it in float64 as in float32.
         table.center = center.astype(X.dtype).astype(np.float64)

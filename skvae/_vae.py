@@ -81,14 +81,13 @@ class VAETransformer(BaseAutoencoder):
         :func:`~sklearn.compose.make_column_selector` makes.
     scaling : {"auto", "standard", "common", "quantile", None}, default="standard"
         How columns of a continuous likelihood (the Gaussians, Student's t, the censored logistic)
-        are scaled inside the model: "standard" to zero mean and unit variance (less where one
-        value fills over 99 % of the rows, so that the root mean square of the others is 10);
-        "common" to zero mean, with one scale for all; "quantile" by their quantiles to a normal
-        distribution (a piecewise linear map); None not at all. "auto" is "common" where columns
-        take the same values over like ranges, as pixels and school marks do, else "standard".
-        Flags, counts and levels are taken as they are, and "ordinal" columns always go by their
-        quantiles. The log-Jacobian of the map is part of the density, so scores are in the units
-        of X.
+        are scaled inside the model: "standard" to zero mean and unit variance (where one value
+        fills more than half the rows, the others have a root mean square of 1); "common" to zero
+        mean, with one scale for all; "quantile" by their quantiles to a normal distribution (a
+        piecewise linear map); None not at all. "auto" is "common" where columns take the same
+        values over like ranges, as pixels and school marks do, else "standard". Flags, counts and
+        levels are taken as they are, and "ordinal" columns always go by their quantiles. The
+        log-Jacobian of the map is part of the density, so scores are in the units of X.
     beta : float or "auto", default="auto"
         Weight of the KL term in the training loss, and nowhere else. "auto" is 1, and 0.5 where
         the likelihood is "multinomial" alone: that ranks better, as which films a user may like.
@@ -224,6 +223,8 @@ class VAETransformer(BaseAutoencoder):
         "n_training_draws": (Interval(Integral, 1, np.inf), AUTO),
     }
     _model_class = VAE
+    # Noise scales tell how much a column counts, and networks are best fed with ones of like size.
+    _most_of_rare = 1.0
     _learned_last = (
         *BaseAutoencoder._learned_last,
         "kl_per_component_",
