@@ -17,7 +17,6 @@ from ._series import (
     examples_of,
     holds,
     in_native_order,
-    is_float,
     is_integer,
     is_numeric,
     is_whole,
@@ -29,8 +28,6 @@ from ._series import (
 )
 from ._warn import warn
 
-# The least and the greatest float32.
-FINITE = np.finfo(np.float32).min, np.finfo(np.float32).max
 # So many labels are not suspected of being a name for each row.
 FEW_LEVELS = 20
 
@@ -268,8 +265,9 @@ class Column:
         # (How many digits a Decimal may have, narwhals does not tell.)
         if self.integer or self._examples.dtype == nw.Decimal:
             made = np.clip(made, self.minimum, self.maximum)
-        elif self._examples.dtype == nw.Float32:
-            made = np.clip(made, *FINITE)
+        elif self._examples.dtype.is_float():
+            finite = np.finfo(str(self._examples.dtype).lower())
+            made = np.clip(made, finite.min, finite.max)
         return np.where(known, cells, made)
 
     @property
@@ -279,7 +277,7 @@ class Column:
     @property
     def is_nullable(self):
         """Whether the dtype has a missing value."""
-        return bool(self._examples[:1].is_null().any()) or is_float(self._examples)
+        return bool(self._examples[:1].is_null().any()) or self._examples.dtype.is_float()
 
     def decode(self, cells, known):
         """Return the series with these cells, in the dtype of the column."""

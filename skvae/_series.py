@@ -45,12 +45,8 @@ def all_are(types, allowed):
 
 def is_integer(series):
     if series.dtype.is_numeric():
-        return not is_float(series) and series.dtype != nw.Decimal
+        return series.dtype.is_integer()
     return np.asarray(series.drop_nulls().to_list()).dtype.kind in "biu"
-
-
-def is_float(series):
-    return series.dtype in FLOATS
 
 
 def as_floats(values, name):
@@ -58,7 +54,7 @@ def as_floats(values, name):
     if isinstance(values, np.ndarray):
         return values
     if has_number_dtype(values):
-        floats = values if is_float(values) else values.cast(nw.Float64)
+        floats = values if values.dtype in FLOATS else values.cast(nw.Float64)
         return floats.to_numpy()
     observed = values.drop_nulls().to_list()
     if not all_are(map(type, observed), NUMBERS):
@@ -109,13 +105,21 @@ def examples_of(series, cells, levels):
 def series_of_numbers(cells, missing, examples):
     """Return numbers in the dtype of the examples, the first of which is missing."""
     numbers = np.where(missing, 0, cells)
-    series = new_series(numbers, examples)
+    is_object = examples.dtype == nw.Object
+    series = new_series(_as_objects(numbers, examples) if is_object else numbers, examples)
     if not examples.dtype.is_integer() or holds(examples.dtype, numbers):
         series = cast_like(series, examples)
     if not missing.any():
         return series
     blank = take(examples, np.zeros(len(cells), dtype=np.intp))
     return series.zip_with(new_series(~missing, examples), blank)
+
+
+def _as_objects(numbers, examples):
+    """Return a list of numbers of the type that the examples have."""
+    found = examples.drop_nulls().to_list()
+    kind = type(found[0]) if found else float
+    return [kind(repr(x)) if kind is Decimal else kind(x) for x in numbers.tolist()]
 
 
 def holds(dtype, numbers):

@@ -912,7 +912,7 @@ def test_known_cells_of_objects_stay_what_they_are(Estimator):
     filled = quick(Estimator).fit(frame).impute(frame)["a"]
     assert filled[0] is not None
     assert filled[1:].tolist() == values[1:]
-    assert all(isinstance(value, Decimal) for value in filled[1:])
+    assert all(isinstance(value, Decimal) for value in filled)
 
 
 def test_known_decimals_of_many_digits_stay_what_they_are(Estimator):
@@ -946,3 +946,23 @@ def test_a_flag_is_no_share(Estimator, rng, dtype):
     model = quick(Estimator).fit(frame.astype({"b": dtype}))
     with pytest.raises(ValueError, match=r"'b' of X had only 0 and 1 in fit, now it has 0\.5"):
         model.score_samples(frame.assign(b=0.5))
+
+
+def test_half_precision_is_no_whole_number(Estimator, rng):
+    frame = pd.DataFrame({"x": rng.normal(size=200), "y": rng.normal(size=200)}).astype("float16")
+    model = quick(Estimator).fit(frame)
+    drawn = model.sample(200)
+    assert drawn.dtypes.tolist() == frame.dtypes.tolist()
+    assert np.isfinite(drawn).all(axis=None)
+    assert (drawn["x"] % 1 != 0).mean() > 0.9
+    holed = frame.mask(rng.random(frame.shape) < 0.3)
+    assert (model.impute(holed)["x"][holed["x"].isna()] % 1 != 0).mean() > 0.9
+
+
+@pytest.mark.parametrize("kind", [int, Decimal, float])
+def test_drawn_objects_are_of_the_type_that_they_were(Estimator, rng, kind):
+    numbers = [kind(int(x)) for x in rng.integers(0, 100, 60)]
+    frame = pd.DataFrame({"a": pd.Series(numbers, dtype=object), "x": rng.normal(size=60)})
+    drawn = quick(Estimator).fit(frame).sample(5)["a"]
+    assert drawn.dtype == object
+    assert {type(value) for value in drawn} == {kind}
