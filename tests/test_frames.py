@@ -926,6 +926,8 @@ def test_known_decimals_of_many_digits_stay_what_they_are(Estimator):
 
 @pytest.mark.parametrize("dtype", ["bool", "int64", "float64"])
 def test_sparse_columns_come_back_sparse(Estimator, rng, dtype):
+    if dtype == "bool" and pd.__version__ < "3":
+        pytest.skip("pandas cannot shift sparse flags")
     flags = pd.arrays.SparseArray(rng.integers(0, 2, 60).astype(dtype))
     frame = pd.DataFrame({"x": rng.normal(size=60), "s": flags})
     drawn = quick(Estimator).fit(frame).sample(5)
