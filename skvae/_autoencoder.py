@@ -207,7 +207,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         ),
     }
     _model_class = Autoencoder
-    # Its loss are squared errors: with less variance, a column would hardly be restored.
+    # Its loss is squared errors: with less variance, a column would hardly be restored.
     _most_of_rare = 10.0
     _learned_last = (*BaseAutoencoder._learned_last, "latent_density_")
     _sizes = _defaults.Sizes(

@@ -292,7 +292,7 @@ class FittingMixin:
     def _attributes_so_far(self, job, module, table, history, X, weights):
         """Return the fitted attributes for who looks on; the threshold is that of a few rows."""
         attributes = self._attributes(job, module, table, history)
-        vars(self).update(attributes)
+        vars(self).update(attributes)  # to score with
         few, of_few = at_random(X, weights, WATCHED_ROWS, job.seeds.after)
         return attributes | {"offset_": self._threshold(self._score("score", few), of_few)}
 

@@ -100,6 +100,7 @@ def _rare_values(X, most, sample_weight, random_state):
     n_known = (~np.isnan(some)).sum(axis=0)
     median = np.median if n_known.min() == len(some) else np.nanmedian  # ten times as slow
     usual = median(np.where(n_known > 0, some, 0), axis=0)
+    # (A sample tells a share to within a few per cent.)
     is_spike = (some == usual).sum(axis=0) > (0.95 - rare_share) * np.maximum(1, n_known)
     columns = np.flatnonzero(is_spike)
     usual = usual[columns].astype(X.dtype)

@@ -10,7 +10,6 @@ import narwhals.stable.v1 as nw
 import numpy as np
 
 from ._series import (
-    FLOATS,
     NUMBERS,
     as_floats,
     cast_like,
@@ -244,17 +243,17 @@ class Column:
         cells = np.asarray(cells, dtype=np.float64)
         if native_dtype(series) == native_dtype(self._examples):
             made = self.decode(np.where(known, self.minimum, cells), np.zeros_like(known))
-            return series.zip_with(new_series(known, series), made)
-        made = np.where(known, 0, self._made(cells, known))
-        if not self._keeps(series.dtype, np.where(known, cells, 0), made):
-            return self.decode(cells, known)
-        made = cast_like(new_series(made, series), series)
+        else:
+            numbers = np.where(known, 0, self._made(cells, known))
+            if not self._keeps(series.dtype, np.where(known, cells, 0), numbers):
+                return self.decode(cells, known)
+            made = cast_like(new_series(numbers, series), series)
         return series.zip_with(new_series(known, series), made)
 
     def _keeps(self, dtype, known, made):
         """Return whether a series to be filled stays as it is: large integers are no floats."""
         of_fit = self._examples.dtype
-        if self.levels is not None or not (of_fit.is_integer() or of_fit in FLOATS):
+        if self.levels is not None or not (of_fit.is_integer() or of_fit.is_float()):
             return False
         is_better = dtype.is_integer() or not holds(of_fit, known)
         return is_better and not np.isnan(made).any() and holds(dtype, made)

@@ -968,3 +968,11 @@ def test_drawn_objects_are_of_the_type_that_they_were(Estimator, rng, kind):
     drawn = quick(Estimator).fit(frame).sample(5)["a"]
     assert drawn.dtype == object
     assert {type(value) for value in drawn} == {kind}
+
+
+def test_known_cells_stay_where_half_precision_cannot_hold_them(Estimator, rng):
+    frame = pd.DataFrame({"x": rng.normal(size=60), "y": rng.normal(size=60)})
+    model = quick(Estimator).fit(frame.astype("float16"))
+    filled = model.impute(frame.assign(y=np.where(frame["x"] > 0, np.nan, frame["y"])))
+    np.testing.assert_array_equal(filled["x"], frame["x"])
+    np.testing.assert_array_equal(filled["y"][frame["x"] <= 0], frame["y"][frame["x"] <= 0])
