@@ -16,6 +16,8 @@ FEW_VALUES, SHARE_OF_ONE = 50, 0.1
 FEW_STEPS, ROWS_A_VALUE = 50, 10
 # The order of a row in working units.
 NUMBERS, INTERVALS, LEVELS = range(3)
+# What stands for it where it is asked how far out a value is.
+BY_DISTANCE = "student_t"
 # Rows are heaped on a value if it has this many times those of the next one.
 HEAPED = 2
 
@@ -98,6 +100,21 @@ def of_values(X, likelihood_of):
     some, _ = some_rows(X, None, random_state=0)
     kinds = [likelihood_of(x) for x in some.T]
     return of_kinds(kinds, [None] * X.shape[1])
+
+
+def with_distances(blocks):
+    """Return blocks in which numbers that count by their order are numbers with distances.
+
+    However far out a value is, by its order it is next to the last but one.
+    """
+    if all(block.place != INTERVALS for block in blocks):
+        return blocks
+    of_column = {}
+    for block in blocks:
+        kind = BY_DISTANCE if block.place == INTERVALS else block.likelihood
+        levels = block.levels or [None] * len(block.columns)
+        of_column |= {j: (kind, n) for j, n in zip(block.columns, levels, strict=True)}
+    return of_kinds(*zip(*(of_column[j] for j in sorted(of_column)), strict=True))
 
 
 def is_smooth(x):

@@ -168,7 +168,9 @@ class FittingMixin:
     def _trusted(self, job):
         """Return weights that are zero for rows which look like outliers."""
         plan = replace(job.plan, max_iter=max(2, int(BRIEF * job.plan.max_iter)))
-        brief = job._replace(config=self._brief(job.config), plan=plan, n_held_out=0)
+        blocks = _blocks.with_distances(job.blocks)
+        config = self._brief(job.config) | {"blocks": tuple(block.spec for block in blocks)}
+        brief = job._replace(blocks=blocks, config=config, plan=plan, n_held_out=0)
 
         def scores_of_fit(weights):
             X, weights = with_weight(job.X, weights)

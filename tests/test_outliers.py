@@ -160,6 +160,18 @@ def test_a_robust_fit_finds_a_code_for_missing_values(Estimator, value):
     assert np.median(model.score_samples(X)) > -30
 
 
+def test_a_robust_fit_of_a_mixed_frame_finds_a_code_that_is_next_to_the_last_by_its_order():
+    rng = np.random.default_rng(0)
+    age = rng.integers(18, 90, 1000)
+    weight = np.round(40 + 0.4 * age + rng.normal(0, 5, 1000), 1)
+    frame = pd.DataFrame({"age": age, "weight": weight, "group": rng.choice(["a", "b"], 1000)})
+    frame.loc[:29, "age"] = 999
+    model = VAETransformer(robust=True, contamination=0.03, max_iter=60, random_state=0)
+    assert (model.fit_predict(frame)[:30] == -1).mean() > 0.8
+    assert model.likelihoods_ == ["ordinal", "ordinal", "bernoulli"]
+    assert set(model.sample(500)["age"]) <= set(range(18, 90))
+
+
 @pytest.mark.parametrize("as_rows", [np.asarray, csr_array])
 def test_absurd_cells_are_told_from_far_ones(as_rows):
     X = make_rows(2000, 4)
