@@ -21,6 +21,9 @@ ROUNDING = 10
 FAR = 1e18
 # Steps of the grids that are looked for.
 STEPS = [digit * 10.0**power for power in range(3, -5, -1) for digit in (1, 0.5)]
+# All numbers are written to some decimal. That they are rounded to more than units, or to halves
+# of a decimal, so many different ones tell, if there are neighbours among them.
+PLAIN_STEPS, ENOUGH_VALUES = [10.0**power for power in range(0, -5, -1)], 5
 
 
 class Marginal(NamedTuple):
@@ -131,9 +134,15 @@ def _step(values, eps):
         multiples = np.rint(values / step)
         error = np.abs(values / step - multiples).max()
         are_apart = (np.diff(multiples) > 0).all() and ((multiples == 0) <= (values == 0)).all()
-        if are_apart and error <= 1e-9 + 4 * eps * largest / step:
+        fits = are_apart and error <= 1e-9 + 4 * eps * largest / step
+        if fits and (step in PLAIN_STEPS or _are_steps(multiples)):
             return step
     return 0.0
+
+
+def _are_steps(multiples):
+    """Tell whether that these are whole numbers is no chance."""
+    return len(multiples) >= ENOUGH_VALUES and np.diff(multiples).min() == 1
 
 
 def _rounded(x, step):

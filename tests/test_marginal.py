@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import quick
 from scipy.stats import kstest, norm
 
 from skvae import VAETransformer
@@ -79,10 +80,38 @@ def test_values_come_out_on_their_grid_and_within_their_range(column):
 
 @pytest.mark.parametrize(
     ("name", "step"),
-    [("real", 0), ("whole", 1), ("decimals", 0.005), ("eighths", 0.005), ("spike below", 0)],
+    [("real", 0), ("whole", 1), ("decimals", 0.005), ("eighths", 0.001), ("spike below", 0)],
 )
 def test_the_grid_is_found(name, step):
     assert Marginal.fit(columns()[name]).grid[0] == step
+
+
+@pytest.mark.parametrize(
+    ("values", "step"),
+    [
+        ([1000], 1),
+        ([1000, 5000], 1),
+        ([0, 1000, 2000, 4000], 1),  # four values are too few
+        ([0, 2000, 4000, 8000, 16_000], 1),  # no two of them are neighbours
+        ([0, 1000, 2000, 4000, 8000], 1000),
+        ([2.5], 0.1),
+        ([1.5, 2.0, 2.5, 3.0, 4.5], 0.5),
+        ([0.0], 1),
+    ],
+)
+def test_few_values_do_not_tell_that_numbers_are_rounded(values, step):
+    assert Marginal.fit(np.repeat(np.array(values, dtype=float), 30)).grid[0] == step
+
+
+def test_what_a_column_of_few_values_never_had_is_unlikely():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"town": rng.choice(["A", "B"], 300), "limit": 1000})
+    frame["plan"], frame["age"] = rng.choice([1000, 5000], 300), rng.integers(18, 80, 300)
+    model = quick(VAETransformer, max_iter=100).fit(frame)
+    usual = model.score_samples(frame).min()
+    assert np.exp(model.contributions(frame)["limit"]).median() > 0.99
+    for name, value in [("limit", 1001), ("limit", 1400), ("plan", 1234), ("plan", 4700)]:
+        assert model.score_samples(frame.assign(**{name: value})).max() < usual
 
 
 def test_values_that_differ_by_rounding_are_one():
