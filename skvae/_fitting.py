@@ -324,7 +324,7 @@ class FittingMixin:
 
     def _threshold(self, scores, weights):
         weights = np.ones(len(scores)) if weights is None else weights
-        return float(threshold(scores, weights, self.contamination))
+        return float(threshold(scores, weights, self.contamination, self._dtype))
 
     def _of_all_scores(self, X, weights, seed):
         """Return rows with about the scores that all have, and their weights."""

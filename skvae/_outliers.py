@@ -11,13 +11,17 @@ N_ROUNDS = 2
 # Distance from the quartiles of a column, in units of that between these, beyond which a value is
 # from another world: beside it a model sees nothing of the others, so it cannot judge it.
 ABSURD = 1e6
+# Scores of equal rows that are float64 may differ by this, relative to themselves, as matrix
+# products sum the rows of a batch in one way or another.
+ROUNDING = 1e-9
 
 
-def threshold(scores, weights, contamination):
+def threshold(scores, weights, contamination, dtype="float64"):
     """Return a threshold below which lies a share `contamination` of the weights.
 
-    It lies midway between two distinct scores, never on one: a score that differs in its last
-    bit from one call to another would else change its label.
+    It lies midway between two distinct scores, never on one, nor between two that are the same
+    but for rounding in the dtype of the rows: a score that differs in its last bits from one call
+    to another would else change its label.
     """
     # Minus infinity has no middle with others, nor is there anything below it.
     scores = np.maximum(scores, np.finfo(np.float64).min / 2)
@@ -25,11 +29,13 @@ def threshold(scores, weights, contamination):
     total = np.cumsum(np.bincount(inverse, weights=weights))
     # (29 of 100 rows are .29, but .29 * 100 is less than 29.)
     share = contamination * total[-1] * (1 + 1e-9)
-    first = int(np.searchsorted(total, share, side="right"))
-    first = min(first, len(values) - 1)
-    if first == 0:
+    first = min(int(np.searchsorted(total, share, side="right")), len(values) - 1)
+    rounding = max(ROUNDING, 10 * float(np.finfo(dtype).eps))
+    are_apart = np.diff(values) > rounding * np.maximum(1, np.abs(values[1:]))
+    below = np.flatnonzero(are_apart[:first])
+    if not len(below):
         return values[0] - 1e-6 * max(1.0, abs(values[0]))
-    return (values[first - 1] + values[first]) / 2
+    return (values[below[-1]] + values[below[-1] + 1]) / 2
 
 
 def have_absurd_cells(X, seed):

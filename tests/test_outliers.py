@@ -207,6 +207,30 @@ def test_a_robust_fit_judges_the_rows_that_it_leaves_out(Estimator, as_rows):
     assert set(labels[:15]) == {-1}
 
 
+def test_scores_that_differ_by_rounding_are_on_one_side_of_the_threshold():
+    equal = -3.0 + 1e-12 * np.arange(6)
+    scores = np.r_[-9.0, -8.0, equal, -1.0, 0.0]
+    assert threshold(scores, np.ones(10), 0.5) == pytest.approx(-5.5)
+    assert threshold(scores, np.ones(10), 0.8) == pytest.approx(-2)
+    assert threshold(equal, np.ones(6), 0.5) < equal.min()
+    nearly = np.r_[-3.0, -3.0 + 1e-6, -1.0]
+    assert threshold(nearly, np.ones(3), 0.4) == pytest.approx(-3 + 5e-7, abs=1e-9)
+    assert threshold(nearly, np.ones(3), 0.4, "float32") < -3
+
+
+@pytest.mark.parametrize("n_rows", [1, 3, 9])
+def test_equal_rows_have_the_same_label_in_any_batch(n_rows):
+    rng = np.random.default_rng(7)
+    n_samples = rng.integers(100, 400)
+    is_one = rng.random((n_samples, 1)) < 0.8
+    X = np.where(is_one, [[1.0, 2, 3, 0]], rng.normal(size=(n_samples, 4)))
+    for share in (0.25, 0.5):
+        model = quick(AutoencoderTransformer, max_iter=25, contamination=share).fit(X)
+        alone = model.predict(np.repeat([[1.0, 2, 3, 0]], n_rows, axis=0))
+        among = model.predict(X)[(X == [1, 2, 3, 0]).all(axis=1)]
+        assert {*alone} == {*among} == {1}
+
+
 def test_rows_without_a_score_are_below_the_threshold():
     scores = np.r_[np.full(20, -np.inf), np.arange(80.0)]
     bound = threshold(scores, np.ones(100), 0.2)
