@@ -203,7 +203,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         "tied": (Options((True, False)),),
         "latent_density": (
             Options(("gaussian_mixture", None)),
-            Having(("fit", "sample")),
+            Having(("fit", "sample", "get_params")),
         ),
     }
     _model_class = Autoencoder
@@ -298,7 +298,7 @@ class AutoencoderTransformer(BaseAutoencoder):
                 "sample needs a density of the codes, but latent_density=None (or training is "
                 "not over); fit with latent_density='gaussian_mixture'."
             )
-        return _latent.draw(self.latent_density_, n_samples, seed)
+        return _latent.draw(self.latent_density_, n_samples, self._n_features_out, seed)
 
     def score_samples(self, X):
         """Return how well each row is restored and how usual its place is, as one score.

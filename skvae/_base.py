@@ -259,12 +259,13 @@ class BaseAutoencoder(
             raise TypeError(
                 f"X has the dtype {X.dtype}: turn dates into numbers, say days since one of them."
             )
-        if self._schema is not None and not is_frame(X):
+        has_columns = not isinstance(X, np.ndarray) and is_frame(X)
+        if self._schema is not None and not has_columns:
             self._schema.check_no_labels()
         if self._schema is not None and issparse(X):
             self._schema.check_all_numbers()
         if self._schema is not None and not issparse(X):
-            if is_frame(X):
+            if has_columns:
                 validate_data(self, X, reset=reset, skip_check_array=True)
             else:
                 X = validate_data(self, X, reset=reset, **options)
@@ -389,6 +390,8 @@ class BaseAutoencoder(
         """
         scores = self.score_samples(X)
         weights = self._checked_weights(sample_weight, len(scores))
+        if weights is not None:  # a score may be -inf, of which zero times is no number
+            scores, weights = scores[weights > 0], weights[weights > 0]
         return float(np.average(scores, weights=weights))
 
     def decision_function(self, X):

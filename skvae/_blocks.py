@@ -188,13 +188,24 @@ def check_support(X, blocks, names, to_learn):
     for block in blocks:
         if block.levels is not None:
             continue
+        if to_learn and block.likelihood_class.shares_out_total and len(block.columns) == 1:
+            raise ValueError(
+                f"likelihood={block.likelihood!r} shares out a total over several columns, but "
+                f"{_place(block.columns[0], names)} is the only one. For counts use 'poisson' or "
+                "'negative_binomial'."
+            )
         refused = _engine.unsupported(block.likelihood, X, block.columns, to_learn)
         if refused is None:
             continue
         column, value = refused
-        where = "X" if names is None else f"column {names[column]!r}"
         support = block.likelihood_class.support
         advice = "; for real-valued data use 'gaussian'" if to_learn else ""
         raise ValueError(
-            f"likelihood={block.likelihood!r} needs {support}, got {value:g} in {where}{advice}."
+            f"likelihood={block.likelihood!r} needs {support}, got {value:g} in "
+            f"{_place(column, names)}{advice}."
         )
+
+
+def _place(column, names):
+    """Return what to call a column in a message."""
+    return "X" if names is None else f"column {names[column]!r}"

@@ -36,7 +36,8 @@ class CellsMixin:
         Returns
         -------
         X_filled : {ndarray, data frame} of shape (n_samples, n_features), or a list of these
-            What was given, without gaps; known cells are as they were. Numbers are filled with
+            The rows without gaps, as an array, or as a frame (of the library of `fit`) if `fit`
+            was given one; known cells are as they were. Numbers are filled with
             E[x_missing | x_known] (by the mean of 256 draws where columns are mapped along a
             curve, as ordinal ones and those under scaling="quantile" are), categories with the
             likeliest level, flags in an array with their probability.

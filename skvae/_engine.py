@@ -47,7 +47,9 @@ LikelihoodParameter = str | type[Likelihood]
 
 
 def as_array(X: Any) -> Any:
-    """Return a tensor as an array, anything else as it is."""
+    """Return a tensor as an array, one with a mask with gaps, anything else as it is."""
+    if isinstance(X, np.ma.MaskedArray) and X.mask.any():
+        return X.astype(np.result_type(X.dtype, np.float32)).filled(np.nan)
     if not isinstance(X, Tensor):
         return X
     x = X.detach().cpu()

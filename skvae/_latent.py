@@ -26,15 +26,20 @@ def fit(density, Z, sample_weight, seed):
         return density.fit(Z, **y, **weights)
 
 
-def draw(density, n_samples, seed):
-    """Draw codes, in random order."""
+def draw(density, n_samples, n_components, seed):
+    """Draw codes of this shape, in random order."""
     density, seeds = _seeded(copy.copy(density), seed), {}
     if "random_state" in signature(density.sample).parameters:  # as a kernel density has it
         seeds = {"random_state": seed}
     with config_context(array_api_dispatch=False):
         drawn = density.sample(n_samples, **seeds)
-    codes = drawn[0] if isinstance(drawn, tuple) else drawn
-    return np.random.RandomState(seed).permutation(np.asarray(codes, dtype=np.float64))
+    codes = np.asarray(drawn[0] if isinstance(drawn, tuple) else drawn, dtype=np.float64)
+    if codes.shape != (n_samples, n_components) or not np.isfinite(codes).all():
+        raise ValueError(
+            f"latent_density must draw finite codes of shape {(n_samples, n_components)}, but its "
+            f"sample({n_samples}) has the shape {codes.shape} or holds other values."
+        )
+    return np.random.RandomState(seed).permutation(codes)
 
 
 def _mixture(Z):

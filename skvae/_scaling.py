@@ -78,10 +78,12 @@ def _warn_of_far_values(X, some, scale):
     """Warn if beside a few values of a column most others are one number in float32."""
     few = np.sort(some[:: max(1, len(some) // 32)], axis=0)  # (missing values come last)
     spread = few[3 * len(few) // 4] - few[len(few) // 4]
-    for column in np.flatnonzero((spread > 0) & (spread < ROUNDING * FLOAT32.eps * scale)):
+    found = np.flatnonzero((spread > 0) & (spread < ROUNDING * FLOAT32.eps * scale))
+    if len(found):
+        others = f" (and {len(found) - 1} others)" if len(found) > 1 else ""
         warn(
-            f"Column {_name(X, column)} of X has values so far out that most others are one "
-            "number beside them. Is there a code for missing values, or a row in other units?"
+            f"Column {_name(X, found[0])} of X{others} has values so far out that most others are "
+            "one number beside them. Is there a code for missing values, or a row in other units?"
         )
 
 

@@ -110,6 +110,10 @@ class Choices(NamedTuple):
             any(rule.allows(chosen) for rule in self.rules) for chosen in value.values()
         )
 
+    def refused(self, value):
+        """Return the part of a dict that is not allowed."""
+        return {k: v for k, v in value.items() if not any(r.allows(v) for r in self.rules)}
+
     def __str__(self):
         return "a dict {column of a data frame: one of these or 'categorical'}"
 
@@ -123,6 +127,9 @@ def check_parameters(estimator, rules):
         value = getattr(estimator, name)
         if any(rule.allows(value) for rule in allowed):
             continue
+        for rule in allowed:
+            if isinstance(rule, Choices) and rule.allows_type(value):
+                value = rule.refused(value)
         kind = ValueError if any(rule.allows_type(value) for rule in allowed) else TypeError
         raise kind(
             f"The {name!r} parameter of {type(estimator).__name__} must be "

@@ -109,3 +109,12 @@ def test_a_condition_outside_the_range_seen_is_kept_and_a_fraction_refused(Estim
     assert (model.sample(3, conditions={"n": 12})["n"] == 12).all()
     with pytest.raises(ValueError, match="Column 'n' has whole numbers only"):
         model.sample(3, conditions={"n": 1.5})
+
+
+@pytest.mark.parametrize(("dtype", "value"), [("int8", 300), ("uint8", -5), ("Int64", 2**63)])
+def test_a_condition_is_a_number_that_the_dtype_holds(Estimator, dtype, value):
+    frame = pd.DataFrame({"n": np.arange(20), "x": np.linspace(0, 1, 20)})
+    model = quick(Estimator).fit(frame.astype({"n": dtype}))
+    with pytest.raises(ValueError, match=r"Column 'n' is U?Int\d+, which cannot be"):
+        model.sample(3, conditions={"n": value})
+    assert (model.sample(3, conditions={"n": 100})["n"] == 100).all()

@@ -684,6 +684,8 @@ def test_a_lazy_frame_is_told_from_an_array(Estimator):
         quick(Estimator).fit(X.lazy())
     with pytest.raises(TypeError, match="collect it first"):
         quick(Estimator).fit(X).score_samples(X.lazy())
+    with pytest.raises(TypeError, match=r"LazyFrame.*collect it first"):
+        quick(Estimator).fit(X.to_numpy()).score_samples(X.lazy())
 
 
 def test_huge_cells_beside_a_single_precision_column_are_filled_without_a_warning(Estimator):

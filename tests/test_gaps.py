@@ -930,3 +930,13 @@ def test_gaps_of_many_columns_do_not_go_by_the_users_settings(Estimator, rng):
     plain = quick(Estimator).fit(X).sample(5)
     with config_context(transform_output="polars"):
         np.testing.assert_array_equal(quick(Estimator).fit(X).sample(5), plain)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64])
+def test_cells_behind_a_mask_are_missing(Estimator, dtype):
+    X = np.ma.masked_less(np.round(9 * make_rows(60, 3)).astype(dtype), -9)
+    with_gaps = X.astype(np.float32 if dtype is np.float32 else float).filled(np.nan)
+    assert np.isnan(with_gaps).any()
+    model, other = quick(Estimator).fit(X), quick(Estimator).fit(with_gaps)
+    np.testing.assert_array_equal(model.score_samples(X), other.score_samples(with_gaps))
+    np.testing.assert_array_equal(model.impute(X), other.impute(with_gaps))

@@ -337,3 +337,11 @@ def test_components_in_use_are_those_of_rows_with_weight():
     center = np.average(codes, axis=0, weights=sample_weight)
     variance = np.average((codes - center) ** 2, axis=0, weights=sample_weight)
     assert model.n_active_components_ == (variance > 0.01).sum() < (codes.var(axis=0) > 0.01).sum()
+
+
+@pytest.mark.parametrize("codes", [np.zeros((5, 3)), np.zeros((4, 2)), np.full((5, 2), np.nan)])
+def test_codes_drawn_by_a_density_of_the_users_are_checked(codes, monkeypatch):
+    model = quick(AutoencoderTransformer, latent_density=KernelDensity()).fit(make_rows(50, 3))
+    monkeypatch.setattr(KernelDensity, "sample", lambda self, n, random_state=None: codes)
+    with pytest.raises(ValueError, match=r"latent_density must draw finite codes of shape \(5, 2"):
+        model.sample(5)

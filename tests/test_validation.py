@@ -13,6 +13,17 @@ from sklearn.neighbors import KernelDensity
 from skvae import AutoencoderTransformer, VAETransformer, likelihoods
 from skvae._validation import check_sample_weight
 
+
+class FitAndSample:
+    """What has both, but cannot be cloned."""
+
+    def fit(self, X):
+        return self
+
+    def sample(self, n_samples):
+        return np.zeros((n_samples, 2))
+
+
 WRONG = {
     "n_components": [0, -1, "many"],
     "hidden_layer_sizes": [(0,), (4, -2), "big"],
@@ -53,7 +64,11 @@ MISTYPED = {
 }
 OF_AUTOENCODER = (
     {"noise": [-1.0, float("nan"), "some"], "latent_density": ["kde"]},
-    {"noise": [None, [0.1]], "tied": ["no", 1], "latent_density": [3, object(), KernelDensity]},
+    {
+        "noise": [None, [0.1]],
+        "tied": ["no", 1],
+        "latent_density": [3, FitAndSample(), KernelDensity],
+    },
 )
 OF_VAE = (
     {"beta": [-1.0, float("nan"), "one"], "warmup_fraction": [-0.1, 1.1], "n_draws": [0, -3]}
@@ -190,7 +205,10 @@ def test_values_beside_which_all_others_are_one_are_warned_of(Estimator, far):
     X[7, 1] = far
     with pytest.warns(UserWarning, match="Column 1 of X has values so far out") as warned:
         quick(Estimator, scaling="standard").fit(X)
-    assert [w.filename for w in warned] == [__file__]
+    X[8, 2] = far
+    with pytest.warns(UserWarning, match=r"Column 1 of X \(and 1 others\) has values") as of_two:
+        quick(Estimator, scaling="standard").fit(X)
+    assert [w.filename for w in [*warned, *of_two]] == [__file__] * 2
 
 
 def test_the_callers_default_dtype_may_be_short(Estimator):
@@ -232,3 +250,25 @@ def test_errors_say_which_column_and_which_method():
 
     with pytest.raises(NotImplementedError, match=r"Nothing has no log_prob"):
         quick(VAETransformer, likelihood=Nothing).fit(frame[["x"]])
+
+
+def test_of_a_dict_of_likelihoods_the_wrong_part_is_told(Estimator):
+    frame = pd.DataFrame({"a": [1.0, 2, 3], "b": [2.0, 1, 3]})
+    with pytest.raises(ValueError, match=r"Got \{'b': 'poison'\} instead"):
+        quick(Estimator, likelihood={"a": "poisson", "b": "poison"}).fit(frame)
+
+
+@pytest.mark.parametrize("as_rows", [pd.DataFrame, np.asarray])
+def test_a_total_is_shared_out_over_several_columns(Estimator, as_rows):
+    X = as_rows(np.arange(20.0)[:, None])
+    chosen = "multinomial" if as_rows is np.asarray else {0: "multinomial"}
+    with pytest.raises(ValueError, match=r"several columns, but .* is the only one.*'poisson'"):
+        quick(Estimator, likelihood=chosen).fit(X)
+
+
+def test_rows_of_weight_zero_may_have_any_score(Estimator):
+    X = make_rows(50, 3)
+    model, weights = quick(Estimator).fit(X), np.r_[0.0, np.ones(49)]
+    X[0] = 1e300
+    assert model.score_samples(X)[0] == -np.inf
+    assert model.score(X, sample_weight=weights) == pytest.approx(model.score(X[1:]))
