@@ -49,7 +49,7 @@ LikelihoodParameter = str | type[Likelihood]
 def as_array(X: Any) -> Any:
     """Return a tensor as an array, one with a mask with gaps, anything else as it is."""
     if isinstance(X, np.ma.MaskedArray) and X.mask.any():
-        return X.astype(np.result_type(X.dtype, np.float32)).filled(np.nan)
+        return np.ma.filled(X.astype(np.result_type(X.dtype, np.float32)), np.nan)
     if not isinstance(X, Tensor):
         return X
     x = X.detach().cpu()
