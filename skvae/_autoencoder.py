@@ -292,8 +292,12 @@ class AutoencoderTransformer(BaseAutoencoder):
             codes = self._run("encode", X).astype(np.float64)
             self.latent_density_ = _latent.fit(self.latent_density, codes, weights, seed)
 
+    @property
+    def _can_draw(self):
+        return getattr(self, "latent_density_", None) is not None
+
     def _draw_codes(self, n_samples, seed):
-        if getattr(self, "latent_density_", None) is None:
+        if not self._can_draw:
             raise ValueError(
                 "sample needs a density of the codes, but latent_density=None (or training is "
                 "not over); fit with latent_density='gaussian_mixture'."

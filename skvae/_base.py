@@ -22,6 +22,7 @@ from ._fitting import FittingMixin, cannot_continue
 from ._gaps import Gaps
 from ._networks import ACTIVATIONS
 from ._progress import CallbackSupportMixin
+from ._quantile_maps import QuantileMaps
 from ._schema import Schema, is_frame, rows_of_frame
 from ._table import Table
 from ._validation import (
@@ -105,6 +106,8 @@ class BaseAutoencoder(
     _model_class = None
     _sizes = None  # what "auto" means for them
 
+    _can_draw = True  # whether there is a distribution of codes
+
     def _draw_codes(self, n_samples, seed):
         """Draw codes from the distribution that samples come from."""
         raise NotImplementedError
@@ -132,6 +135,7 @@ class BaseAutoencoder(
             state["_table"] = vars(self._table)
             state["_blocks"] = [tuple(block) for block in self._blocks]
             state["_gaps"] = self._gaps and self._gaps.state
+            state["_maps"] = self._maps and tuple(self._maps)
             state["_skvae_version"] = __version__
             state.pop("_twin")
         return state
@@ -150,6 +154,7 @@ class BaseAutoencoder(
             state["_table"] = Table.from_state(state["_table"])
             state["_blocks"] = [_blocks.Block(*block) for block in state["_blocks"]]
             state["_gaps"] = state.get("_gaps") and Gaps(*state["_gaps"])
+            state["_maps"] = state.get("_maps") and QuantileMaps(*state["_maps"])
         super().__setstate__(state)
 
     # --------------------------------------------------------------------------------- fitting
@@ -450,7 +455,9 @@ class BaseAutoencoder(
         -------
         X : {ndarray, data frame} of shape (n_samples, n_features)
             Draws from p(x), the noise of the likelihood included; what `fit` was given, with its
-            columns and dtypes.
+            columns and dtypes. Real values of a frame are then mapped, column by column along a
+            rising line, to the distribution that they had in `fit`: its grid, its range, the
+            values that many rows share.
         """
         check_is_fitted(self)
         check_count("n_samples", n_samples)

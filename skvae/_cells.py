@@ -115,22 +115,27 @@ class CellsMixin:
 
     def _draw(self, given, n_samples, complete, seed):
         """Draw rows of which a row of cells is given, NaN where they are not."""
-        codes, rows, again, gaps = _engine.spawn_seeds(seed, 4)
-        module = self._module_in(np.float64)
-        known, in_units = ~np.isnan(given), None
-        if known.any():
-            in_units = self._table.forward(given)
-            n_codes = int(np.clip(20 * n_samples, FEWEST_CODES, MOST_CODES))
-            many = self._draw_codes(n_codes, codes)
-            Z = _engine.draw_codes_given(module, in_units, many, n_samples, again)
-        else:
-            Z = self._draw_codes(n_samples, codes)
-        known = np.repeat(known, n_samples, axis=0)
-        cells = self._cells_from(_engine.draw_rows(module, Z, rows, in_units))
+        *of_cells, gaps, ranks = _engine.spawn_seeds(seed, 5)
+        cells = self._draw_cells(given, n_samples, *of_cells)
+        if self._maps is not None:
+            cells = self._maps.apply(cells, ranks)
+        known = np.repeat(~np.isnan(given), n_samples, axis=0)
         cells = np.where(known, given, cells)
         if self._gaps is not None and not complete:
             cells[self._gaps.draw(cells, known[0], gaps) & ~known] = np.nan
         return self._as_given(cells.astype(self._dtype), known)
+
+    def _draw_cells(self, given, n_samples, codes, rows, again):
+        """Draw cells from p(x | what is given), the latter as well; three seeds."""
+        module, in_units = self._module_in(np.float64), None
+        if np.isnan(given).all():
+            Z = self._draw_codes(n_samples, codes)
+        else:
+            in_units = self._table.forward(given)
+            n_codes = int(np.clip(20 * n_samples, FEWEST_CODES, MOST_CODES))
+            many = self._draw_codes(n_codes, codes)
+            Z = _engine.draw_codes_given(module, in_units, many, n_samples, again)
+        return self._cells_from(_engine.draw_rows(module, Z, rows, in_units))
 
     def _cells_of(self, conditions):
         """Return a row with the cells of {column: value}, the others missing; all, of None."""

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import _blocks, _defaults, _engine, _gaps
+from . import _blocks, _defaults, _engine, _gaps, _quantile_maps
 from ._arrays import (
     at_random,
     evenly_by,
@@ -14,6 +14,7 @@ from ._arrays import (
     share_missing,
     share_out_totals,
     some_of,
+    some_rows,
     unless_uniform,
     with_weight,
 )
@@ -67,9 +68,10 @@ class FittingMixin:
 
     _most_of_rare = None  # of the scaled values beside one usual one, the root mean square
     _gaps = None  # which cells were missing in `fit`, if some were: `Gaps`
+    _maps = None  # what drawn numbers of a frame become: `QuantileMaps`
     _constants = None  # the value of each column that has but one, NaN of the others
     # What is not there before training is over, even if there was a fit before.
-    _learned_last = ("_gaps", "_constants", "offset_")
+    _learned_last = ("_gaps", "_maps", "_constants", "offset_")
 
     # ------------------------------------------------------------------ what a subclass says
 
@@ -310,6 +312,7 @@ class FittingMixin:
         self._finish(*at_random(job.X, job.weights, n_rows, seed), seed)
         self._constants = _blocks.constants(job.X, job.blocks, constants)
         self._gaps = self._fit_gaps(job) if self.module_.masks else None
+        self._maps = None if self._schema is None else self._fit_maps(job)
         trained, of_trained = self._of_all_scores(job.X, job.weights, seed)
         scores = self._log_density("score", trained)
         if np.isnan(scores).any():
@@ -350,3 +353,15 @@ class FittingMixin:
         if self._schema is not None:  # unknown levels are missing, where draws cannot be
             missing &= self._schema.nullable
         return _gaps.Gaps.of_rows(cells, missing, weights, job.seeds.after)
+
+    def _fit_maps(self, job):
+        """Learn how the numbers in drawn rows and in those that trained are distributed."""
+        if not self._can_draw:
+            return None
+        nothing = np.full((1, self.n_features_in_), np.nan)
+        *of_cells, of_gaps = _engine.spawn_seeds(job.seeds.after, 4)
+        drawn = self._draw_cells(nothing, _quantile_maps.MANY_DRAWS, *of_cells)
+        if self._gaps is not None:  # what is missing may be other than what is known
+            drawn[self._gaps.draw(drawn, np.isfinite(nothing[0]), of_gaps)] = np.nan
+        some = some_rows(job.X, job.weights, job.seeds.after)
+        return _quantile_maps.QuantileMaps.fit(self._table.scaled, *some, drawn)

@@ -3,6 +3,10 @@
 import numpy as np
 from scipy.special import ndtri
 
+# Rows from either end at which there are knots, too: between the last of those that are evenly
+# spread, a line would take one value that is far out for a share of all rows.
+FROM_THE_END = 2.0 ** np.arange(5)
+
 
 def _segment(values, x):
     """Return the index of the knot to the left of each value, the outermost segments unbounded."""
@@ -31,6 +35,8 @@ def normal_knots(x, weights):
     if weights is not None:
         weighted = {"weights": weights[known], "method": "inverted_cdf"}
     shares = np.linspace(0, 1, int(np.clip(len(x) // 30, min(10, len(x)), 1000)))
+    near = FROM_THE_END[FROM_THE_END * len(shares) < len(x)] / len(x)
+    shares = np.sort(np.r_[shares, near, 1 - near])
     # The extreme rows stand for 1 / n of the probability, not for none of it.
     levels = ndtri(np.clip(shares, 0.5 / len(x), 1 - 0.5 / len(x)))
     return _with_tails(*_without_ties(np.quantile(x, shares, **weighted), levels))

@@ -17,6 +17,7 @@ from torch import Generator, Tensor, nn
 
 from ._columns import BlockSpec, Columns
 from ._networks import MLP
+from ._noise import EvenGenerator
 from ._real import rounding_variance
 
 TINY = 1e-30
@@ -195,7 +196,7 @@ class LatentModel(nn.Module):
 
         These are made of the same noise for each row; `out` has shape (n_samples, n_draws, ...).
         """
-        generator, rows = Generator(out.device), []
+        generator, rows = EvenGenerator(out.device), []
         for first, params in zip(mean[:, None], out, strict=True):
             drawn = self.columns.sample(params, self.shared, generator.manual_seed(0))
             rows.append(torch.cat([first, drawn]))

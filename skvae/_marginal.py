@@ -3,9 +3,9 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import ndtri
+from scipy.special import ndtr, ndtri
 
-from ._knots import along, slope
+from ._knots import FROM_THE_END, along, slope
 
 # Rows between two knots of the map, and most knots where no value occurs often.
 ROWS_A_KNOT, MANY_KNOTS = 30, 1000
@@ -66,6 +66,13 @@ class Marginal(NamedTuple):
         """Return the middle and the width of the interval of each value, float64."""
         low, high, _ = self._interval(x)
         return (low + high) / 2, high - low
+
+    def scores(self, x, rng):
+        """Return a normal score of each value, anywhere in its interval."""
+        middle, width = self.forward(x)
+        low, high = ndtr(middle - width / 2), ndtr(middle + width / 2)
+        within = ndtri(low + (high - low) * rng.random(len(x)))
+        return np.where(width > 0, np.clip(within, -FAR, FAR), middle)
 
     def backward(self, scores):
         """Return the value at each score, on the grid and in the range that was seen."""
@@ -157,8 +164,9 @@ def _edges(values, rows, is_heavy, step):
     above, half = np.cumsum(rows), step / 2
     below, n_rows = above - rows, above[-1]
     per_knot = max(n_rows / MANY_KNOTS, min(ROWS_A_KNOT, n_rows / 10))
-    part = np.floor(above / per_knot)
-    is_knot = ~is_heavy & (np.diff(part, prepend=0) > 0)
+    near = FROM_THE_END[FROM_THE_END < per_knot]
+    marks = np.sort(np.r_[np.arange(per_knot, n_rows, per_knot), near, n_rows - near])
+    is_knot = ~is_heavy & (np.diff(np.searchsorted(marks, above, side="right"), prepend=0) > 0)
     is_knot[-1] |= ~is_heavy[-1]
     # A light value off a grid has half of its rows on either side.
     middle = above if step else (below + above) / 2

@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import softplus
 
 from ._likelihood import Likelihood
+from ._noise import normal_like
 from ._real import LEAST_SCALE, LOG_2PI, raw_of_scale
 
 
@@ -91,7 +92,7 @@ class Ordinal(Likelihood):
 
     def sample(self, out: Tensor, generator: Generator) -> Tensor:
         loc, scale = self._params(out)
-        drawn = loc + scale * torch.empty_like(loc).normal_(generator=generator)
+        drawn = loc + scale * normal_like(loc, generator)
         return torch.stack([drawn, torch.zeros_like(drawn)], -1).flatten(-2)
 
     def params_for_mean(self, mean: Tensor) -> tuple[Tensor, ...]:

@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import softplus
 
 from ._likelihood import Likelihood, OfParts
+from ._noise import normal_like, t_like
 from ._scalars import scalar
 
 LOG_2PI = math.log(2 * math.pi)
@@ -63,7 +64,7 @@ class Gaussian(Likelihood):
         return loc
 
     def sample(self, loc: Tensor, variance: Tensor, generator: Generator) -> Tensor:
-        noise = torch.empty_like(loc).normal_(generator=generator)
+        noise = normal_like(loc, generator)
         return loc + variance.clamp(min=self.least_variance).sqrt() * noise
 
     def params_for_mean(self, mean: Tensor) -> tuple[Tensor, ...]:
@@ -149,20 +150,13 @@ class HeteroscedasticGaussian(Heteroscedastic):
         return error
 
     def _noise(self, like: Tensor, generator: Generator) -> Tensor:
-        return torch.empty_like(like).normal_(generator=generator)
+        return normal_like(like, generator)
 
 
 @functools.cache
 def log_norm_of_t(df: float) -> float:
     """Return the log-density of Student's t at zero."""
     return math.lgamma((df + 1) / 2) - math.lgamma(df / 2) - 0.5 * math.log(df * math.pi)
-
-
-def noise_of_t(like: Tensor, df: float, generator: Generator) -> Tensor:
-    """Draw from Student's t, shape of `like`."""
-    half = torch.full_like(like, df / 2)
-    precision = torch._standard_gamma(half, generator=generator) / half
-    return torch.empty_like(like).normal_(generator=generator) * precision.rsqrt()
 
 
 class HeteroscedasticStudentT(Heteroscedastic):
@@ -192,7 +186,7 @@ class HeteroscedasticStudentT(Heteroscedastic):
         return (error * scalar(self.df + 1, error)).div_(tail)
 
     def _noise(self, like: Tensor, generator: Generator) -> Tensor:
-        return noise_of_t(like, self.df, generator)
+        return t_like(like, self.df, generator)
 
 
 class StudentT(OfParts):
@@ -232,7 +226,7 @@ class StudentT(OfParts):
         return loc
 
     def sample(self, loc: Tensor, variance: Tensor, generator: Generator) -> Tensor:
-        noise = noise_of_t(loc, self.df, generator)
+        noise = t_like(loc, self.df, generator)
         return loc + variance.clamp(min=self.least_variance).sqrt() * noise
 
     def params_for_mean(self, mean: Tensor) -> tuple[Tensor, ...]:

@@ -159,6 +159,11 @@ class Table:
         """Columns of X whose map is no straight line."""
         return [*(int(self.order[j]) for j, _ in self._knots()), *self.ordinal]
 
+    @property
+    def scaled(self):
+        """Columns of X whose values are scaled: real ones, but for those that become intervals."""
+        return self.order[self.continuous].tolist()
+
     def _knots(self):
         if self.knots is None:
             return []

@@ -48,7 +48,8 @@ TORCH_FILES += [
     "_columns",
     "likelihoods",
 ]
-TORCH_FILES += ["_ordinal", "_censored", "_real", "_discrete", "_likelihood", "_scalars", "_warn"]
+TORCH_FILES += ["_ordinal", "_censored", "_real", "_discrete", "_likelihood", "_noise", "_scalars"]
+TORCH_FILES += ["_warn"]
 ALLOWED = {
     "__init__": {"_autoencoder", "_vae", "_version", "likelihoods"},
     "_autoencoder": SKLEARN_SIDE
@@ -64,6 +65,7 @@ ALLOWED = {
         "_gaps",
         "_networks",
         "_progress",
+        "_quantile_maps",
         "_schema",
         "_arrays",
         "_table",
@@ -78,6 +80,7 @@ ALLOWED = {
         "_gaps",
         "_outliers",
         "_progress",
+        "_quantile_maps",
         "_schema",
         "_arrays",
         "_table",
@@ -87,6 +90,7 @@ ALLOWED = {
     "_knots": {"numpy", "scipy"},
     "_scaling": {"numpy", "sklearn", "_arrays", "_warn"},
     "_marginal": {"numpy", "scipy", "_knots"},
+    "_quantile_maps": {"numpy", "_marginal"},
     "_arrays": {"numpy", "sklearn"},
     "_cells": {"numpy", "sklearn", "_engine", "_validation"},
     "_blocks": {"numpy", "sklearn", "_arrays", "_engine", "_table", "likelihoods"},
@@ -118,7 +122,7 @@ ALLOWED = {
     "_autoencoder_model": {"torch", "_bounds", "_columns", "_latent_model", "_networks"}
     | {"_kernel_density", "_principal"},
     "_vae_model": {"torch", "_bounds", "_columns", "_importance", "_latent_model", "_networks"},
-    "_latent_model": {"torch", "_columns", "_networks", "_real"},
+    "_latent_model": {"torch", "_columns", "_networks", "_noise", "_real"},
     "_principal": {"torch"},
     "_kernel_density": {"torch"},
     "_bounds": {"torch", "_scalars"},
@@ -127,11 +131,12 @@ ALLOWED = {
     "_columns": {"torch", "likelihoods"},
     "_networks": {"torch", "_scalars"},
     "likelihoods": {"_censored", "_discrete", "_likelihood", "_ordinal", "_real"},
-    "_real": {"torch", "_likelihood", "_scalars"},
-    "_ordinal": {"torch", "_likelihood", "_real"},
+    "_real": {"torch", "_likelihood", "_noise", "_scalars"},
+    "_ordinal": {"torch", "_likelihood", "_noise", "_real"},
     "_censored": {"torch", "_likelihood", "_real", "_scalars"},
     "_discrete": {"torch", "_likelihood"},
     "_likelihood": {"torch"},
+    "_noise": {"torch"},
 }
 FILES = sorted(path.stem for path in PACKAGE.glob("*.py"))
 

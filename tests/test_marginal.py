@@ -7,6 +7,7 @@ from helpers import quick
 from scipy.stats import kstest, norm
 
 from skvae import VAETransformer
+from skvae._knots import along, normal_knots
 from skvae._marginal import Marginal
 
 N = 3000
@@ -112,6 +113,24 @@ def test_what_a_column_of_few_values_never_had_is_unlikely():
     assert np.exp(model.contributions(frame)["limit"]).median() > 0.99
     for name, value in [("limit", 1001), ("limit", 1400), ("plan", 1234), ("plan", 4700)]:
         assert model.score_samples(frame.assign(**{name: value})).max() < usual
+
+
+@pytest.mark.parametrize("n", [500, 1000, 1019])
+def test_one_value_far_out_is_drawn_as_seldom_as_it_is(n):
+    x = np.random.default_rng(0).normal(50, 10, n)
+    x[0] = 99_999
+    knots = normal_knots(x, None)
+    for drawn in (Marginal.fit(x).backward(normal_draws()), along(normal_draws(), *knots[::-1])):
+        assert (drawn > 100).mean() < 2 / n
+        assert np.clip(drawn, None, 99_999).mean() < 1.1 * x.mean()
+
+
+def test_tails_are_drawn_as_long_as_they_are():
+    for seed in range(5):
+        x = np.random.default_rng(seed).lognormal(0, 2, 1019)
+        drawn = Marginal.fit(x).backward(normal_draws())
+        assert drawn.mean() == pytest.approx(x.mean(), rel=0.1)
+        assert np.quantile(drawn, 0.99) == pytest.approx(np.quantile(x, 0.99), rel=0.5)
 
 
 def test_values_that_differ_by_rounding_are_one():

@@ -1,0 +1,52 @@
+"""Drawn numbers of a frame -> numbers that are distributed as in the rows of `fit`."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ._marginal import Marginal
+
+# Rows that are drawn to learn how draws are distributed.
+MANY_DRAWS = 5_000
+# Different values that a column has at least, and known cells among the draws.
+FEWEST_VALUES, FEWEST_ROWS = 3, 30
+
+
+class QuantileMaps(NamedTuple):
+    """For each of some columns, what turns draws into what is as often in the rows of `fit`.
+
+    The maps rise, so columns go together as they did; that is, they share the copula of the draws.
+    Each column then has the grid, the range and the frequent values of the data, for which a
+    continuous p(x | z) has no place. All its attributes are tuples, numbers and arrays.
+
+    columns : indices of the columns.
+    drawn, seen : for each of them the `Marginal` of draws and that of rows of `fit`.
+
+    References
+    ----------
+    Panofsky and Brier (1968). Some Applications of Statistics to Meteorology. (Quantile mapping.)
+    """
+
+    columns: tuple
+    drawn: tuple
+    seen: tuple
+
+    @classmethod
+    def fit(cls, columns, cells, weights, drawn):
+        """Learn the maps of columns from (weighted) rows and drawn ones, NaN where missing."""
+        maps = []
+        for j in columns:
+            values, draws = (x[:, j][~np.isnan(x[:, j])] for x in (cells, drawn))
+            if len(draws) >= FEWEST_ROWS and len(np.unique(values)) >= FEWEST_VALUES:
+                seen = Marginal.fit(cells[:, j], weights)
+                maps.append((int(j), tuple(Marginal.fit(draws)), tuple(seen)))
+        return cls(*zip(*maps, strict=True)) if maps else cls((), (), ())
+
+    def apply(self, cells, seed):
+        """Return drawn cells as they would be in rows of `fit`."""
+        cells, rng = cells.astype(np.float64), np.random.default_rng(seed)
+        for j, drawn, seen in zip(*self, strict=True):
+            known = ~np.isnan(cells[:, j])
+            scores = Marginal(*drawn).scores(cells[known, j], rng)
+            cells[known, j] = Marginal(*seen).backward(scores)
+        return cells
