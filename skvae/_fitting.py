@@ -177,7 +177,7 @@ class FittingMixin:
         def scores_of_fit(weights):
             X, weights = with_weight(job.X, weights)
             of_usual = brief._replace(X=X, weights=unless_uniform(weights))
-            table = self._fit_table(of_usual)
+            table = self._fit_table(of_usual, warns=False)  # far values may be left out yet
             history = self._train(of_usual, table, report=lambda history, finished: False)
             if not history.is_over:  # interrupted, when there is no model yet that could be kept
                 raise KeyboardInterrupt
@@ -200,7 +200,7 @@ class FittingMixin:
             **self._model_parameters(X, blocks, n_train, share_missing),
         }
 
-    def _fit_table(self, job):
+    def _fit_table(self, job, warns=True):
         """Learn the scaling of the columns whose likelihoods are continuous."""
         return Table.fit(
             job.X,
@@ -209,6 +209,7 @@ class FittingMixin:
             most_of_rare=self._most_of_rare,
             sample_weight=job.weights,
             random_state=job.seeds.scaling,
+            warns=warns,
         )
 
     def _blocks_of(self, X, continues):

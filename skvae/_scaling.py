@@ -12,13 +12,18 @@ from ._warn import warn
 CACHED_BYTES = 2**18
 # Units in the last place by which values may differ that are the same but for rounding.
 ROUNDING = 4
+# The least noise that a continuous likelihood has, in units of the scale: what differs by less is
+# not learned. A warning is worth it where that comes of a few values, not of long tails, of which
+# nine tenths reach so many times as far as a half.
+LEAST_NOISE, SHORT_TAILS = 0.01, 10
 FLOAT32 = np.finfo(np.float32)
 
 
-def learn_scaling(X, continuous, scaling, most_of_rare, sample_weight, random_state):
+def learn_scaling(X, continuous, scaling, most_of_rare, sample_weight, random_state, warns):
     """Return centre and scale of each column, whatever they are if no cell of it is known.
 
-    `continuous` tells which of the columns will be scaled.
+    `continuous` tells which of the columns will be scaled, `warns` whether to warn of values
+    beside which others are lost.
     """
     scaler = _fitted_scaler(X, sample_weight)  # raises for what is too large, scaled or not
     if scaling is None:
@@ -33,7 +38,9 @@ def learn_scaling(X, continuous, scaling, most_of_rare, sample_weight, random_st
     least = _rare_values(X, most_of_rare, sample_weight, random_state) / most_of_rare
     scale = np.maximum(scaler.scale_, least)
     varies = continuous & (scaler.var_ > 0.5 * scale**2)  # (the scale of a constant is one)
-    _warn_of_far_values(X, a_few_rows(X, random_state), np.where(varies, scale, 0))
+    if warns:
+        least = 0 if scaling == "quantile" else LEAST_NOISE
+        _warn_of_far_values(X, a_few_rows(X, random_state), np.where(varies, scale, 0), least)
     return scaler.mean_, scale
 
 
@@ -74,17 +81,33 @@ def _fitted_scaler(X, sample_weight):
     return scaler
 
 
-def _warn_of_far_values(X, some, scale):
-    """Warn if beside a few values of a column most others are one number in float32."""
+def _warn_of_far_values(X, some, scale, least_noise):
+    """Warn if beside a few values of a column what others differ by is lost in the noise.
+
+    Or in rounding to float32.
+    """
     few = np.sort(some[:: max(1, len(some) // 32)], axis=0)  # (missing values come last)
     spread = few[3 * len(few) // 4] - few[len(few) // 4]
-    found = np.flatnonzero((spread > 0) & (spread < ROUNDING * FLOAT32.eps * scale))
-    if len(found):
+    are_one = spread < ROUNDING * FLOAT32.eps * scale
+    are_near = spread < least_noise * scale
+    found = [
+        column
+        for column in np.flatnonzero((spread > 0) & (are_one | are_near))
+        if are_one[column] or _has_short_tails(some[:, column])
+    ]
+    if found:
         others = f" (and {len(found) - 1} others)" if len(found) > 1 else ""
         warn(
-            f"Column {_name(X, found[0])} of X{others} has values so far out that most others are "
-            "one number beside them. Is there a code for missing values, or a row in other units?"
+            f"Column {_name(X, found[0])} of X{others} has values so far out that most others "
+            "hardly differ beside them. Is there a code for missing values (which NaN would be), "
+            "or a row in other units? If not, scaling='quantile' or robust=True may help."
         )
+
+
+def _has_short_tails(x):
+    """Tell whether nine tenths of the known values lie not much wider than a half of them."""
+    ends = np.nanquantile(x, [0.05, 0.25, 0.75, 0.95])
+    return ends[3] - ends[0] < SHORT_TAILS * (ends[2] - ends[1])
 
 
 def _name(X, column):

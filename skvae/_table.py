@@ -48,12 +48,21 @@ class Table:
 
     @classmethod
     def fit(
-        cls, X, layout=None, *, scaling, most_of_rare=10.0, sample_weight=None, random_state=None
+        cls,
+        X,
+        layout=None,
+        *,
+        scaling,
+        most_of_rare=10.0,
+        sample_weight=None,
+        random_state=None,
+        warns=True,
     ):
         """Learn the map from X; `scaling` is that of the estimators.
 
         Without a layout all columns are numbers that are scaled. `most_of_rare` is the root mean
-        square that rare values beside one usual one have in working units at most.
+        square that rare values beside one usual one have in working units at most, `warns` whether
+        to warn of values beside which others are lost.
         """
         table, layout = cls(), layout or Layout.of_numbers(X.shape[1])
         vars(table).update(layout._asdict())
@@ -65,7 +74,7 @@ class Table:
         if not X.shape[1]:
             return table
         center, scale = learn_scaling(
-            X, table.continuous, scaling, most_of_rare, sample_weight, random_state
+            X, table.continuous, scaling, most_of_rare, sample_weight, random_state, warns
         )
         center = np.where(table.continuous, np.nan_to_num(center), 0)
         # Rounded as it will be, so that a value is as far from it in float64 as in float32.

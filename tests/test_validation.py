@@ -211,6 +211,18 @@ def test_values_beside_which_all_others_are_one_are_warned_of(Estimator, far):
     assert [w.filename for w in [*warned, *of_two]] == [__file__] * 2
 
 
+@pytest.mark.parametrize("n_samples", [100, 1000])
+def test_a_value_that_hides_how_others_differ_is_warned_of(Estimator, n_samples):
+    X = 50 + 10 * make_rows(n_samples, 3)
+    X[7, 1] = 99_999
+    with pytest.warns(UserWarning, match=r"Column 1 of X has values so far out.*scaling='quant"):
+        quick(Estimator, max_iter=1, scaling="standard").fit(X)
+    quick(Estimator, max_iter=1, scaling="quantile").fit(X)
+    quick(Estimator, max_iter=40, robust=True, contamination=0.02).fit(X)
+    X[7, 1] = 999
+    quick(Estimator, max_iter=1, scaling="standard").fit(X)
+
+
 def test_the_callers_default_dtype_may_be_short(Estimator):
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float16)
