@@ -24,6 +24,9 @@ STEPS = [digit * 10.0**power for power in range(3, -5, -1) for digit in (1, 0.5)
 # All numbers are written to some decimal. That they are rounded to more than units, or to halves
 # of a decimal, so many different ones tell, if there are neighbours among them.
 PLAIN_STEPS, ENOUGH_VALUES = [10.0**power for power in range(0, -5, -1)], 5
+# Shares of the rows and of the different values that lie on a grid, at least: a mean that somebody
+# filled in among whole numbers is none, nor does it make them others.
+ROWS_ON_A_GRID, VALUES_ON_A_GRID = 0.95, 0.8
 
 
 class Marginal(NamedTuple):
@@ -53,7 +56,8 @@ class Marginal(NamedTuple):
             return cls(np.zeros(3), np.array([[-1.0, 1.0], [-1.0, 1.0]]), np.empty((3, 0)), eps)
         weights = weights[known] / weights[known].mean()
         values, rows = _values(x[known], weights)
-        step = _step(values, eps)
+        step = _step(values, rows, eps)
+        values, rows = _on_grid(values, rows, step)
         enough = ROWS_OF_A_HEAP if step else max(ROWS_OF_A_HEAP, SHARE_OF_A_SPIKE * rows.sum())
         is_heavy = rows >= enough
         edges, levels = _edges(values, rows, is_heavy, step)
@@ -130,8 +134,8 @@ def _values(x, weights):
     return values[is_new], rows
 
 
-def _step(values, eps):
-    """Return the widest step of which all values are multiples, zero if there is none."""
+def _step(values, rows, eps):
+    """Return the widest step of which nearly all values are multiples, zero if there is none."""
     largest = np.abs(values).max()
     if largest == 0:
         return 1.0
@@ -139,17 +143,32 @@ def _step(values, eps):
         if largest * eps > 0.02 * step:
             return 0.0
         multiples = np.rint(values / step)
-        error = np.abs(values / step - multiples).max()
-        are_apart = (np.diff(multiples) > 0).all() and ((multiples == 0) <= (values == 0)).all()
-        fits = are_apart and error <= 1e-9 + 4 * eps * largest / step
-        if fits and (step in PLAIN_STEPS or _are_steps(multiples)):
+        is_on = np.abs(values / step - multiples) <= 1e-9 + 4 * eps * largest / step
+        are_apart = (np.diff(multiples[is_on]) > 0).all() and np.all(values[is_on & (multiples == 0)] == 0)
+        is_plain = is_on.all() and step in PLAIN_STEPS
+        if are_apart and (is_plain or (_are_most(is_on, rows) and _are_steps(multiples[is_on]))):
             return step
     return 0.0
+
+
+def _are_most(is_on, rows):
+    """Tell whether nearly all rows, and most values, are those on a grid."""
+    share = rows[is_on].sum() / rows.sum()
+    return share >= ROWS_ON_A_GRID and is_on.mean() >= VALUES_ON_A_GRID
 
 
 def _are_steps(multiples):
     """Tell whether that these are whole numbers is no chance."""
     return len(multiples) >= ENOUGH_VALUES and np.diff(multiples).min() == 1
+
+
+def _on_grid(values, rows, step):
+    """Return values, those off the grid as the next one that is on it, and the rows of each."""
+    rounded = _rounded(values, step)
+    if np.abs(values - rounded).max() <= 0.02 * step:
+        return values, rows
+    values, inverse = np.unique(rounded, return_inverse=True)
+    return values, np.bincount(inverse, weights=rows)
 
 
 def _rounded(x, step):

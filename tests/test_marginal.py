@@ -104,6 +104,28 @@ def test_few_values_do_not_tell_that_numbers_are_rounded(values, step):
     assert Marginal.fit(np.repeat(np.array(values, dtype=float), 30)).grid[0] == step
 
 
+@pytest.mark.parametrize("unit", [1.0, 0.1])
+@pytest.mark.parametrize("filled_in", [1, 30])
+def test_means_filled_in_among_rounded_numbers_do_not_make_them_others(unit, filled_in):
+    x = unit * np.random.default_rng(0).integers(-3, 80, 1000)
+    x[:filled_in] = x.mean() + unit / 3
+    marginal = Marginal.fit(x)
+    assert marginal.grid[0] == unit
+    drawn = marginal.backward(normal_draws())
+    np.testing.assert_allclose(drawn / unit, np.rint(drawn / unit), atol=1e-9)
+    assert drawn.mean() == pytest.approx(x.mean(), abs=unit)
+    middle, width = marginal.forward(x)
+    assert (width > 0).all()
+    assert np.isfinite(marginal.log_slope(x)).all()
+    assert np.abs(marginal.backward(middle) - x).max() <= unit / 2
+
+
+def test_a_few_amounts_among_zeros_stay_what_they_are():
+    rng = np.random.default_rng(0)
+    x = np.where(rng.random(2000) < 0.97, 0, np.round(rng.gamma(2, 1000, 2000), 3))
+    assert Marginal.fit(x).grid[0] in (0, 0.001)
+
+
 def test_what_a_column_of_few_values_never_had_is_unlikely():
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"town": rng.choice(["A", "B"], 300), "limit": 1000})
