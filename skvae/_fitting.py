@@ -361,7 +361,8 @@ class FittingMixin:
             return None
         nothing = np.full((1, self.n_features_in_), np.nan)
         *of_cells, of_gaps = _engine.spawn_seeds(job.seeds.after, 4)
-        drawn = self._draw_cells(nothing, _quantile_maps.MANY_DRAWS, *of_cells)
+        n_draws = min(_quantile_maps.MANY_DRAWS, rows_in(_quantile_maps.BYTES, nothing))
+        drawn = self._draw_cells(nothing, n_draws, *of_cells)
         if self._gaps is not None:  # what is missing may be other than what is known
             drawn[self._gaps.draw(drawn, np.isfinite(nothing[0]), of_gaps)] = np.nan
         some = some_rows(job.X, job.weights, job.seeds.after)

@@ -144,7 +144,8 @@ def _step(values, rows, eps):
             return 0.0
         multiples = np.rint(values / step)
         is_on = np.abs(values / step - multiples) <= 1e-9 + 4 * eps * largest / step
-        are_apart = (np.diff(multiples[is_on]) > 0).all() and np.all(values[is_on & (multiples == 0)] == 0)
+        are_apart = (np.diff(multiples[is_on]) > 0).all()
+        are_apart &= (values[is_on & (multiples == 0)] == 0).all()
         is_plain = is_on.all() and step in PLAIN_STEPS
         if are_apart and (is_plain or (_are_most(is_on, rows) and _are_steps(multiples[is_on]))):
             return step
@@ -184,17 +185,20 @@ def _edges(values, rows, is_heavy, step):
     below, n_rows = above - rows, above[-1]
     per_knot = max(n_rows / MANY_KNOTS, min(ROWS_A_KNOT, n_rows / 10))
     near = FROM_THE_END[FROM_THE_END < per_knot]
-    marks = np.sort(np.r_[np.arange(per_knot, n_rows, per_knot), near, n_rows - near])
-    is_knot = ~is_heavy & (np.diff(np.searchsorted(marks, above, side="right"), prepend=0) > 0)
-    is_knot[-1] |= ~is_heavy[-1]
+    marks = np.sort(np.r_[np.arange(per_knot, n_rows, per_knot), n_rows - near])
+    is_last = ~is_heavy & (np.diff(np.searchsorted(marks, above, side="right"), prepend=0) > 0)
+    is_last[-1] |= ~is_heavy[-1]
+    # From below as from above, so that no cell at an end is the share of one row.
+    is_first = ~is_heavy & np.isin(range(len(rows)), np.searchsorted(below, near))
     # A light value off a grid has half of its rows on either side.
-    middle = above if step else (below + above) / 2
+    before, after = (below, above) if step else [(below + above) / 2] * 2
     found = np.hstack(
         [
             [values[is_heavy] - half, below[is_heavy]],
             [values[is_heavy] + half, above[is_heavy]],
-            [values[is_knot] + half, middle[is_knot]],
-            [[values[0] - half], [0.0 if step or is_heavy[0] else middle[0]]],
+            [values[is_first] - half, before[is_first]],
+            [values[is_last] + half, after[is_last]],
+            [[values[0] - half], [0.0 if is_heavy[0] else before[0]]],
         ]
     )
     edges, levels = found[:, np.lexsort(found[::-1])]

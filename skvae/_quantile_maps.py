@@ -6,8 +6,8 @@ import numpy as np
 
 from ._marginal import Marginal
 
-# Rows that are drawn to learn how draws are distributed.
-MANY_DRAWS = 5_000
+# Rows that are drawn to learn how draws are distributed, and bytes that they take.
+MANY_DRAWS, BYTES = 5_000, 2**24
 # Different values that a column has at least, and known cells among the draws.
 FEWEST_VALUES, FEWEST_ROWS = 3, 30
 

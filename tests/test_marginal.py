@@ -147,6 +147,14 @@ def test_one_value_far_out_is_drawn_as_seldom_as_it_is(n):
         assert np.clip(drawn, None, 99_999).mean() < 1.1 * x.mean()
 
 
+def test_the_ends_of_a_fine_grid_are_no_heaps():
+    for seed in range(5):
+        x = np.round(np.random.default_rng(seed).normal(1000, 300, 500))
+        middle, width = Marginal.fit(x).forward(np.array([x.min(), x.max()]))
+        share = norm.cdf(middle + width / 2) - norm.cdf(middle - width / 2)
+        assert (share < 0.5 / len(x)).all()
+
+
 def test_tails_are_drawn_as_long_as_they_are():
     for seed in range(5):
         x = np.random.default_rng(seed).lognormal(0, 2, 1019)
