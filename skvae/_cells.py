@@ -13,6 +13,8 @@ from ._validation import check_count
 
 # Codes of the prior from which rows under conditions are drawn, at least and at most.
 FEWEST_CODES, MOST_CODES = 10_000, 100_000
+# How often noise is drawn again that leaves the range of its column.
+N_REDRAWS = 10
 # Draws whose mean stands for an expectation, and the bytes that they take at a time.
 N_MEAN_DRAWS, DRAWN_BYTES = 256, 2**25
 
@@ -116,8 +118,10 @@ class CellsMixin:
     def _draw(self, given, n_samples, complete, seed):
         """Draw rows of which a row of cells is given, NaN where they are not."""
         *of_cells, gaps, ranks = _engine.spawn_seeds(seed, 5)
-        cells = self._draw_cells(given, n_samples, *of_cells)
-        if self._maps is not None:
+        if self._maps is None:
+            cells = self._draw_cells(given, n_samples, *of_cells)
+        else:
+            cells = self._draw_cells(given, n_samples, *of_cells, self._maps.limits)
             cells = self._maps.apply(cells, ranks)
         known = np.repeat(~np.isnan(given), n_samples, axis=0)
         cells = np.where(known, given, cells)
@@ -125,8 +129,12 @@ class CellsMixin:
             cells[self._gaps.draw(cells, known[0], gaps) & ~known] = np.nan
         return self._as_given(cells.astype(self._dtype), known)
 
-    def _draw_cells(self, given, n_samples, codes, rows, again):
-        """Draw cells from p(x | what is given), the latter as well; three seeds."""
+    def _draw_cells(self, given, n_samples, codes, rows, again, limits=None):
+        """Draw cells from p(x | what is given), the latter as well; three seeds.
+
+        The noise of what lies beyond the limits of some columns, {column: (low, high)}, is drawn
+        again, some times: as far out as it is, it would else be taken for the rarest of values.
+        """
         module, in_units = self._module_in(np.float64), None
         if np.isnan(given).all():
             Z = self._draw_codes(n_samples, codes)
@@ -135,7 +143,15 @@ class CellsMixin:
             n_codes = int(np.clip(20 * n_samples, FEWEST_CODES, MOST_CODES))
             many = self._draw_codes(n_codes, codes)
             Z = _engine.draw_codes_given(module, in_units, many, n_samples, again)
-        return self._cells_from(_engine.draw_rows(module, Z, rows, in_units))
+        cells = self._cells_from(_engine.draw_rows(module, Z, rows, in_units))
+        for i in range(N_REDRAWS if limits else 0):
+            beyond = _beyond(cells, limits)
+            some = np.flatnonzero(beyond.any(axis=1))
+            if not len(some):
+                break
+            drawn = _engine.draw_rows(module, Z[some], rows + 1 + i, in_units)
+            cells[some] = np.where(beyond[some], self._cells_from(drawn), cells[some])
+        return cells
 
     def _cells_of(self, conditions):
         """Return a row with the cells of {column: value}, the others missing; all, of None."""
@@ -160,6 +176,14 @@ class CellsMixin:
             f"conditions names column {column!r}, but X has columns 0 to "
             f"{self.n_features_in_ - 1}."
         )
+
+
+def _beyond(cells, limits):
+    """Tell which cells lie beyond the limits of their column."""
+    beyond = np.zeros(cells.shape, dtype=bool)
+    for j, (low, high) in limits.items():
+        beyond[:, j] = (cells[:, j] < low) | (cells[:, j] > high)
+    return beyond
 
 
 def _as_float(column, value):

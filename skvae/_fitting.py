@@ -359,11 +359,12 @@ class FittingMixin:
         """Learn how the numbers in drawn rows and in those that trained are distributed."""
         if not self._can_draw:
             return None
+        some, weights = some_rows(job.X, job.weights, job.seeds.after)
+        limits = _quantile_maps.limits(some, self._table.scaled)
         nothing = np.full((1, self.n_features_in_), np.nan)
         *of_cells, of_gaps = _engine.spawn_seeds(job.seeds.after, 4)
         n_draws = min(_quantile_maps.MANY_DRAWS, rows_in(_quantile_maps.BYTES, nothing))
-        drawn = self._draw_cells(nothing, n_draws, *of_cells)
+        drawn = self._draw_cells(nothing, n_draws, *of_cells, limits)
         if self._gaps is not None:  # what is missing may be other than what is known
             drawn[self._gaps.draw(drawn, np.isfinite(nothing[0]), of_gaps)] = np.nan
-        some = some_rows(job.X, job.weights, job.seeds.after)
-        return _quantile_maps.QuantileMaps.fit(self._table.scaled, *some, drawn)
+        return _quantile_maps.QuantileMaps.fit(limits, some, weights, drawn)

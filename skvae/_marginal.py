@@ -176,7 +176,8 @@ def _rounded(x, step):
     """Return multiples of the step; of a fraction the floats that a reader of decimals makes."""
     if not step:
         return x
-    return np.rint(x / step) * step if step >= 1 else np.rint(x / step) / np.rint(1 / step)
+    multiples = np.rint(x / step) + 0.0  # (which makes 0 of -0)
+    return multiples * step if step >= 1 else multiples / np.rint(1 / step)
 
 
 def _edges(values, rows, is_heavy, step):

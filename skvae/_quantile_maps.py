@@ -12,6 +12,12 @@ MANY_DRAWS, BYTES = 5_000, 2**24
 FEWEST_VALUES, FEWEST_ROWS = 3, 30
 
 
+def limits(cells, columns):
+    """Return {column: least and greatest known value} of columns that have several."""
+    low, high = np.fmin.reduce(cells), np.fmax.reduce(cells)
+    return {j: (float(low[j]), float(high[j])) for j in columns if low[j] < high[j]}
+
+
 class QuantileMaps(NamedTuple):
     """For each of some columns, what turns draws into what is as often in the rows of `fit`.
 
@@ -41,6 +47,11 @@ class QuantileMaps(NamedTuple):
                 seen = Marginal.fit(cells[:, j], weights)
                 maps.append((int(j), tuple(Marginal.fit(draws)), tuple(seen)))
         return cls(*zip(*maps, strict=True)) if maps else cls((), (), ())
+
+    @property
+    def limits(self):
+        """What `limits` made of the columns."""
+        return {j: tuple(seen[0][1:]) for j, seen in zip(self.columns, self.seen, strict=True)}
 
     def apply(self, cells, seed):
         """Return drawn cells as they would be in rows of `fit`."""

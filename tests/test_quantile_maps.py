@@ -40,11 +40,22 @@ def test_drawn_columns_are_distributed_as_those_of_fit(Estimator, wines):
 def test_the_maps_rise(Estimator):
     rng = np.random.default_rng(0)
     X = np.exp(rng.normal(size=(400, 2)) @ rng.normal(size=(2, 3)))
-    of_array = quick(Estimator).fit(X).sample(200)
-    of_frame = quick(Estimator).fit(pd.DataFrame(X)).sample(200).to_numpy()
-    for before, after in zip(of_array.T, of_frame.T, strict=True):
+    drawn = quick(Estimator).fit(X).sample(200)
+    mapped = quick(Estimator).fit(pd.DataFrame(X))._maps.apply(drawn, 0)
+    for before, after in zip(drawn.T, mapped.T, strict=True):
         assert (np.diff(after[before.argsort()]) >= 0).all()
         assert spearmanr(before, after).statistic > 0.99  # but for what lies beyond the range
+
+
+def test_noise_beyond_the_range_is_not_taken_for_the_rarest_values():
+    rng = np.random.default_rng(0)
+    log_x = rng.normal(0, 1.5, 2000)
+    frame = pd.DataFrame({"x": np.exp(log_x), "y": 10 + 2 * log_x + rng.normal(size=2000)})
+    model = quick(VAETransformer, max_iter=100, hidden_layer_sizes=(64, 64)).fit(frame)
+    drawn = model.sample(10_000)
+    assert spearmanr(drawn["x"], drawn["y"]).statistic > 0.9
+    lowest = drawn["y"][drawn["x"] < frame["x"].quantile(0.02)]
+    assert lowest.median() < frame["y"].quantile(0.2)  # it was above the median
 
 
 def test_what_is_missing_may_differ_from_what_is_known():
