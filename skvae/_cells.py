@@ -13,6 +13,8 @@ from ._validation import check_count
 
 # Codes of the prior from which rows under conditions are drawn, at least and at most.
 FEWEST_CODES, MOST_CODES = 10_000, 100_000
+# Rows that are drawn for each that is wanted, where it tells of them that a given cell is known.
+N_CANDIDATES = 10
 # How often noise is drawn again that leaves the range of its column.
 N_REDRAWS = 10
 # Draws whose mean stands for an expectation, and the bytes that they take at a time.
@@ -117,17 +119,26 @@ class CellsMixin:
 
     def _draw(self, given, n_samples, complete, seed):
         """Draw rows of which a row of cells is given, NaN where they are not."""
-        *of_cells, gaps, ranks = _engine.spawn_seeds(seed, 5)
+        *of_cells, of_gaps, ranks, choice = _engine.spawn_seeds(seed, 6)
+        gaps, known = None if complete else self._gaps, ~np.isnan(given)
+        if gaps is None or not gaps.are_told_by(known[0]):
+            cells = self._draw_mapped(given, n_samples, of_cells, ranks)
+        else:
+            many = int(np.clip(N_CANDIDATES * n_samples, n_samples, max(n_samples, MOST_CODES)))
+            cells = self._draw_mapped(given, many, of_cells, ranks)
+            cells = cells[gaps.choose(cells, known[0], n_samples, choice)]
+        if gaps is not None:
+            cells[gaps.draw(cells, known[0], of_gaps) & ~known] = np.nan
+        return self._as_given(cells.astype(self._dtype), np.repeat(known, n_samples, axis=0))
+
+    def _draw_mapped(self, given, n_samples, of_cells, ranks):
+        """Draw complete cells, numbers of a frame distributed as in `fit`; a list of seeds."""
         if self._maps is None:
             cells = self._draw_cells(given, n_samples, *of_cells)
         else:
             cells = self._draw_cells(given, n_samples, *of_cells, self._maps.limits)
             cells = self._maps.apply(cells, ranks)
-        known = np.repeat(~np.isnan(given), n_samples, axis=0)
-        cells = np.where(known, given, cells)
-        if self._gaps is not None and not complete:
-            cells[self._gaps.draw(cells, known[0], gaps) & ~known] = np.nan
-        return self._as_given(cells.astype(self._dtype), known)
+        return np.where(np.isnan(given), cells, given)
 
     def _draw_cells(self, given, n_samples, codes, rows, again, limits=None):
         """Draw cells from p(x | what is given), the latter as well; three seeds.

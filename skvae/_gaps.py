@@ -67,10 +67,31 @@ class Gaps:
         has_given = ~self.missing[order][:, given].any(axis=1)
         if has_given.any():
             order, leaves = order[has_given], leaves[has_given]
-        own = self.tree.apply(_standardized(cells[:, self.telling], self.center, self.scale))
-        first, end = (np.searchsorted(leaves, own, side) for side in ("left", "right"))
+        first, end = self._alike(cells, leaves)
         first, end = np.where(first < end, (first, end), [[0], [len(order)]])
         return self.missing[order[np.random.RandomState(seed).randint(first, end)]]
+
+    def _alike(self, cells, leaves):
+        """Return where those that are like each row begin and end, in order of their leaves."""
+        own = self.tree.apply(_standardized(cells[:, self.telling], self.center, self.scale))
+        return [np.searchsorted(leaves, own, side) for side in ("left", "right")]
+
+    def are_told_by(self, given):
+        """Tell whether that these columns are known tells something of a row."""
+        has_given = ~self.missing[:, given].any(axis=1)
+        return bool(has_given.any() and not has_given.all())
+
+    def choose(self, cells, given, n_samples, seed):
+        """Return the indices of rows, as often as rows that are like them know what is given."""
+        has_given = ~self.missing[self.order][:, given].any(axis=1)
+        n_known = np.concatenate([[0], np.cumsum(has_given)])
+        first, end = self._alike(cells, self.leaves)
+        weights = (n_known[end] - n_known[first]) / np.maximum(end - first, 1)
+        if not weights.any():
+            weights[:] = 1
+        again = np.count_nonzero(weights) < n_samples
+        rng = np.random.RandomState(seed)
+        return rng.choice(len(cells), n_samples, again, weights / weights.sum())
 
 
 def _patterns(missing):

@@ -940,3 +940,18 @@ def test_cells_behind_a_mask_are_missing(Estimator, dtype):
     model, other = quick(Estimator).fit(X), quick(Estimator).fit(with_gaps)
     np.testing.assert_array_equal(model.score_samples(X), other.score_samples(with_gaps))
     np.testing.assert_array_equal(model.impute(X), other.impute(with_gaps))
+
+
+@pytest.mark.parametrize("as_frame", [True, False])
+def test_a_given_cell_tells_that_it_is_known(Estimator, as_frame):
+    rng = np.random.default_rng(0)
+    loan = (rng.random(1500) < 0.4).astype(float)
+    age = np.where(loan, rng.normal(50, 8, 1500), rng.normal(35, 8, 1500))
+    X = np.c_[loan, age, np.where(loan, rng.normal(5, 1, 1500), np.nan)]
+    rows, rate = (pd.DataFrame(X, columns=["loan", "age", "rate"]), "rate") if as_frame else (X, 2)
+    model = quick(Estimator, max_iter=40, hidden_layer_sizes=(32,)).fit(rows)
+    drawn = np.asarray(model.sample(500, conditions={rate: 5.0}))
+    assert (drawn[:, 2] == 5).all()
+    assert drawn[:, 0].mean() > 0.9
+    assert drawn[:, 1].mean() == pytest.approx(50, abs=2.5)
+    assert len(np.unique(drawn[:, 1])) > 100  # no few rows again and again
