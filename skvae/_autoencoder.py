@@ -38,7 +38,8 @@ class AutoencoderTransformer(BaseAutoencoder):
     Parameters
     ----------
     n_components : int or "auto", default="auto"
-        Dimensions of the code. "auto" is half the number of features, 2 to 16.
+        Dimensions of the code. "auto" is half the number of features, 2 to 16; where training rows
+        have missing cells at least 8, or as many as features.
     hidden_layer_sizes : tuple of int or "auto", default="auto"
         Widths of the encoder's hidden layers; the decoder has them in reverse. ``()`` is a linear
         model. "auto" is two layers, sized by the number of features, or by that of rows if these
@@ -100,8 +101,9 @@ class AutoencoderTransformer(BaseAutoencoder):
         root; twice as many where 30 % of the cells are missing), at least 20 and at most 500.
     early_stopping : bool, default=True
         Whether to hold out rows, keep the weights that are best on them, and stop when
-        `n_iter_no_change` epochs brought no progress. If False, all rows train, the training
-        loss is watched instead, and the last weights are kept.
+        `n_iter_no_change` epochs brought no progress; weights are then averages over the latest
+        tenth of the steps. If False, all rows train, the training loss is watched instead, and
+        the last weights are kept.
     validation_fraction : float, default=0.1
         Share of the rows to hold out, at most half and 10,000 of them; none are where X
         has under 10.
@@ -284,7 +286,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         return config | {"n_neighbours": 0}  # outliers are among them
 
     def _training_parameters(self, config):
-        return {"warmup": 0.0, "grace": 0.0, "averages": False, "tolerated_loss": math.inf}
+        return {"warmup": 0.0, "grace": 0.0, "tolerated_loss": math.inf}
 
     def _finish(self, X, weights, seed):
         self.latent_density_ = None

@@ -11,6 +11,8 @@ LEAST_WIDTH = 128
 # Columns above which the time of a step goes somewhat, and altogether, with the draws.
 SOME_COLUMNS, MANY_COLUMNS = 64, 256
 MIN_EPOCHS, MAX_EPOCHS = 20, 500
+# Components that a code has at least, where there are gaps and as many features.
+WITH_GAPS = 8
 
 
 def is_auto(value):
@@ -50,10 +52,15 @@ class Sizes(NamedTuple):
     of_mixed: tuple[int, ...] | None = None
     steps_of_mixed: float = 1.0
 
-    def n_components(self, n_features):
-        """Return the dimensions of the code, at least 2."""
+    def n_components(self, n_features, has_gaps=False):
+        """Return the dimensions of the code, at least 2.
+
+        Where cells are missing there are 8, or as many as features, at least: to copy what is
+        shown does not fill a gap, so that codes need not be few for something to be learned.
+        """
         per_column, most = self.components
-        return int(np.clip(n_features * per_column, 2, most))
+        least = min(n_features, WITH_GAPS) if has_gaps else 2
+        return int(np.clip(n_features * per_column, max(2, least), most))
 
     def activation(self, is_discrete):
         """Return the name of the non-linearity.

@@ -86,7 +86,7 @@ class FittingMixin:
     def _training_parameters(self, config):
         """Return the numbers of a `Plan` that are the model's own, of which `config` are known.
 
-        That is `warmup`, `grace`, `averages` and `tolerated_loss`.
+        That is `warmup`, `grace` and `tolerated_loss`.
         """
         raise NotImplementedError
 
@@ -141,11 +141,10 @@ class FittingMixin:
         )
         n_train = len(X) - n_held_out
         missing = share_missing(X)
-        config = self._model_config(X, blocks, n_train, missing) | {"masks": missing > 0}
-        if start is not None:
-            config["masks"] |= start.config["masks"]
-            if is_auto(self.hidden_layer_sizes):
-                config["hidden_layer_sizes"] = start.config["hidden_layer_sizes"]
+        masks = missing > 0 or (start is not None and start.config["masks"])
+        config = self._model_config(X, blocks, n_train, missing, masks)
+        if start is not None and is_auto(self.hidden_layer_sizes):
+            config["hidden_layer_sizes"] = start.config["hidden_layer_sizes"]
         plan = self._plan(n_train, blocks, missing, config)
         return Job(X, unless_uniform(weights), blocks, config, plan, n_held_out, seeds)
 
@@ -186,14 +185,16 @@ class FittingMixin:
         absurd = have_absurd_cells(job.X, job.seeds.scaling)
         return without_outliers(scores_of_fit, job.weights, absurd, self.contamination)
 
-    def _model_config(self, X, blocks, n_train, share_missing):
+    def _model_config(self, X, blocks, n_train, share_missing, masks):
         """Return the arguments of the model class, "auto" resolved; `n_train` rows will train."""
         are_discrete = _blocks.are_discrete(blocks)
-        n_components = self._n_components()
+        of_features = self.n_features_in_, masks
+        n_components = int(resolved(self.n_components, self._sizes.n_components, *of_features))
         of_table = *X.shape, n_components, are_discrete, _blocks.are_mixed(blocks)
         hidden = resolved(self.hidden_layer_sizes, self._sizes.hidden_layer_sizes, *of_table)
         return {
             "blocks": tuple(block.spec for block in blocks),
+            "masks": masks,
             "n_components": n_components,
             "hidden_layer_sizes": tuple(int(width) for width in hidden),
             "activation": str(resolved(self.activation, self._sizes.activation, are_discrete)),
@@ -245,12 +246,9 @@ class FittingMixin:
                 ", ".join(changed).replace("blocks", "the likelihood of columns")
             )
 
-    def _n_components(self):
-        return int(resolved(self.n_components, self._sizes.n_components, self.n_features_in_))
-
     def _batch_size(self, n_samples, blocks):
-        of_table = self.n_features_in_, self._n_components(), _blocks.are_discrete(blocks)
-        is_map = self._sizes.is_map(*of_table)
+        of_table = self.n_features_in_, self.n_components, _blocks.are_discrete(blocks)
+        is_map = not is_auto(self.n_components) and self._sizes.is_map(*of_table)
         batch_size = resolved(self.batch_size, self._sizes.batch_size, n_samples, is_map)
         return int(min(batch_size, n_samples))
 

@@ -26,8 +26,8 @@ MEMORY = 20
 # Training rows on which the loss is measured after each epoch. In the steps themselves only its
 # gradient is computed: the value would take a fifth of a small step.
 MONITORED_ROWS = 256
-# Share of the steps over which weights are averaged, at least those of an epoch.
-AVERAGED = 0.01
+# Share of the steps so far over which weights are averaged.
+AVERAGED = 0.1
 # Epochs without progress after which what was gained may be told to be lost, not just noise.
 FEW_EPOCHS = 10
 
@@ -42,7 +42,6 @@ class Plan:
     weight_decay: float
     warmup: float  # share of the epochs in which the weight of the KL term rises
     grace: float  # share in which lack of progress does not count
-    averages: bool  # whether held-out rows judge averaged weights
     patience: int  # epochs without progress after which training stops
     tolerated_loss: float  # share of what held-out rows have gained that may be lost again
     tol: float
@@ -121,10 +120,11 @@ def cosine(step: int, n_steps: int, n_rising: int) -> float:
 
 
 class Average:
-    """The weights, averaged over the last steps.
+    """The weights, averaged over the latest tenth of the steps so far.
 
     Steps of a high learning rate jitter about better weights, so these are what is judged and kept
-    where training may stop before the rate has fallen.
+    where training may stop before the rate has fallen. In early steps weights still have far to
+    go, and the average follows closely.
 
     References
     ----------
@@ -132,14 +132,14 @@ class Average:
     on Control and Optimization 30, 838-855. doi:10.1137/0330046
     """
 
-    def __init__(self, weights: Tensor, n_steps: float):
+    def __init__(self, weights: Tensor):
         self.weights, self.mean, self.spare = weights, weights.clone(), weights.clone()
-        self.n_steps, self.count = n_steps, 0
+        self.count = 0
 
     def follow(self) -> None:
         """Take notice of a step."""
         self.count += 1
-        self.mean.lerp_(self.weights, 1 / min(self.count, self.n_steps))
+        self.mean.lerp_(self.weights, 1 / max(1.0, AVERAGED * self.count))
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
@@ -245,8 +245,7 @@ def train(
     take = kind(model, optimizer, noise)
     size, seed = 8 * plan.batch_size, noise.initial_seed()
     gauge = Gauge(model, rows.some(MONITORED_ROWS), rows.held_out, size, seed)
-    n_averaged = max(1.0, AVERAGED * plan.max_iter) * plan.steps_per_epoch(rows.n_train)
-    average = Average(optimizer.flat, n_averaged) if rows.n_held_out and plan.averages else None
+    average = Average(optimizer.flat) if rows.n_held_out else None
     loss, judged = gauge.losses()
     divergence = Divergence(loss, plan.learning_rate)
     progress = Progress([optimizer.flat, model.shared], plan.tol)

@@ -119,9 +119,9 @@ class VAETransformer(BaseAutoencoder):
         where 30 % of the cells are missing), at least 20 and at most 500.
     early_stopping : bool, default=True
         Whether to hold out rows, keep the weights that are best on them, and stop when
-        `n_iter_no_change` epochs brought no progress; weights are then averages over the last 1 %
-        of all steps, or the last epoch. If False, all rows train, the training loss is watched
-        instead, and the last weights are kept.
+        `n_iter_no_change` epochs brought no progress; weights are then averages over the latest
+        tenth of the steps. If False, all rows train, the training loss is watched instead, and
+        the last weights are kept.
     validation_fraction : float, default=0.1
         Share of the rows to hold out, at most half and 10,000 of them; none are where X
         has under 10.
@@ -331,7 +331,6 @@ class VAETransformer(BaseAutoencoder):
         return {
             "warmup": float(warmup),
             "grace": GRACE,  # it may take a while until the codes are worth their KL
-            "averages": True,
             # Beyond that, what is learned is learned by heart.
             "tolerated_loss": MOST_LOST if self.n_iter_no_change == "auto" else np.inf,
         }

@@ -25,6 +25,14 @@ def test_sizes_are_ints_within_reason(sizes, n_samples, n_features):
 
 
 @both
+def test_codes_of_rows_with_gaps_are_not_narrow(sizes):
+    found = [sizes.n_components(n, has_gaps=True) for n in (1, 2, 5, 8, 12)]
+    assert found[1:4] == [2, 5, 8]
+    assert all(n >= sizes.n_components(m) for n, m in zip(found, (1, 2, 5, 8, 12), strict=True))
+    assert sizes.n_components(100, has_gaps=True) == sizes.n_components(100)
+
+
+@both
 def test_only_wide_tables_of_flags_or_counts_have_no_hidden_layers(sizes):
     assert sizes.hidden_layer_sizes(500, 500, 8, is_discrete=True) == ()
     assert len(sizes.hidden_layer_sizes(501, 500, 8, is_discrete=True)) == 2

@@ -248,6 +248,14 @@ def test_a_warm_start_keeps_the_sizes_that_auto_found(Estimator, settings):
         assert model.fit(X[:n_samples]).module_.config["hidden_layer_sizes"] == hidden
 
 
+def test_a_warm_start_keeps_the_sizes_that_auto_found_with_gaps(Estimator):
+    X = make_rows(100, 9)
+    model = Estimator(max_iter=2, warm_start=True, random_state=0)
+    model.fit(np.where(np.arange(9) == np.arange(100)[:, None], np.nan, X))
+    n_components = model.n_components_
+    assert model.fit(X).n_components_ == n_components >= 8
+
+
 def test_a_warm_start_takes_sizes_in_any_sequence(X):
     for sizes in ((8, 4), [8, 4], np.array([8, 4])):
         model = quick(VAETransformer, hidden_layer_sizes=sizes, warm_start=True, max_iter=1)

@@ -100,28 +100,30 @@ def test_what_is_learned_by_heart_ends_training_before_patience_does():
     assert fast.best_validation_score_ == patient.best_validation_score_
 
 
-def test_an_average_is_that_of_the_first_steps_then_of_the_last():
+def test_an_average_is_that_of_the_latest_steps():
     weights = torch.zeros(2)
-    average = _training.Average(weights, n_steps=10)
-    for step in range(1, 6):
+    average = _training.Average(weights)
+    for step in range(1, 1001):
         weights.fill_(step)
         average.follow()
-    torch.testing.assert_close(average.mean, torch.full((2,), 3.0))
-    for _ in range(200):
+        if step <= 10:  # of so few the latest is all
+            torch.testing.assert_close(average.mean, weights)
+    assert 880 < average.mean[0] < 920  # a tenth of the steps ago, as that of an exponential is
+    for _ in range(4000):
         average.follow()
-    torch.testing.assert_close(average.mean, torch.full((2,), 5.0))
+    torch.testing.assert_close(average.mean, torch.full((2,), 1000.0), rtol=1e-4, atol=0)
     weights.fill_(7)
     with average.in_place():
         torch.testing.assert_close(weights, average.mean)
     assert (weights == 7).all()
 
 
-def test_averaged_weights_of_a_vae_are_better_than_those_that_jitter(monkeypatch):
+def test_averaged_weights_are_better_than_those_that_jitter(Estimator, monkeypatch):
     X = make_curve(300, 6)
-    parameters = {"learning_rate": 0.03, "max_iter": 30, "n_iter_no_change": 30}
+    parameters = {"learning_rate": 0.1, "max_iter": 30, "n_iter_no_change": 30}
 
     def scores():
-        return np.array(quick(VAETransformer, **parameters).fit(X).validation_scores_)[3:15]
+        return np.array(quick(Estimator, **parameters).fit(X).validation_scores_)[3:15]
 
     averaged = scores()
     monkeypatch.setattr(_training.Average, "follow", lambda self: self.mean.copy_(self.weights))
@@ -346,7 +348,7 @@ def test_a_warm_start_takes_rows_without_gaps_and_says_if_there_may_be_none(Esti
 
 
 def test_auto_is_quick_on_a_small_table(Estimator):
-    X = make_rows(100, 5)
+    X = make_curve(100, 5)
     start = time.process_time()
     model = Estimator(random_state=0).fit(X)
     assert time.process_time() - start < 30
