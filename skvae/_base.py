@@ -444,7 +444,7 @@ class BaseAutoencoder(
             codes are drawn from the prior (of an autoencoder, from `latent_density_`), drawn again
             with weights p(given cells | z), and the other cells from p(x | z): for many prior
             codes this is p(x | given cells). Conditions that hardly occur leave few codes with
-            weight, and so rows that resemble one another.
+            weight, and so rows that resemble one another; a warning says so.
         complete : bool, default=False
             Whether rows have no gaps. Else cells are missing as in the rows of `fit`: in each
             drawn row those that are in one of these, of 2,000 that are remembered, which is like

@@ -10,9 +10,12 @@ from sklearn.utils import gen_batches
 
 from . import _engine
 from ._validation import check_count
+from ._warn import warn
 
 # Codes of the prior from which rows under conditions are drawn, at least and at most.
 FEWEST_CODES, MOST_CODES = 10_000, 100_000
+# Codes with weight that are too few to draw rows from, if these are as many.
+A_FEW_CODES = 10
 # Rows that are drawn for each that is wanted, where it tells of them that a given cell is known.
 N_CANDIDATES = 10
 # How often noise is drawn again that leaves the range of its column.
@@ -151,9 +154,7 @@ class CellsMixin:
             Z = self._draw_codes(n_samples, codes)
         else:
             in_units = self._table.forward(given)
-            n_codes = int(np.clip(20 * n_samples, FEWEST_CODES, MOST_CODES))
-            many = self._draw_codes(n_codes, codes)
-            Z = _engine.draw_codes_given(module, in_units, many, n_samples, again)
+            Z = self._draw_codes_given(in_units, n_samples, codes, again)
         cells = self._cells_from(_engine.draw_rows(module, Z, rows, in_units))
         for i in range(N_REDRAWS if limits else 0):
             beyond = _beyond(cells, limits)
@@ -163,6 +164,24 @@ class CellsMixin:
             drawn = _engine.draw_rows(module, Z[some], rows + 1 + i, in_units)
             cells[some] = np.where(beyond[some], self._cells_from(drawn), cells[some])
         return cells
+
+    def _draw_codes_given(self, in_units, n_samples, codes, again):
+        """Draw codes given some cells of a row in working units; two seeds.
+
+        If few of those that are drawn first have weight, as many as may be are.
+        """
+        module = self._module_in(np.float64)
+        n_codes = int(np.clip(20 * n_samples, FEWEST_CODES, MOST_CODES))
+        for n in sorted({n_codes, MOST_CODES}):
+            many = self._draw_codes(n, codes)
+            Z, n_telling = _engine.draw_codes_given(module, in_units, many, n_samples, again)
+            if n_telling >= min(n_samples, A_FEW_CODES):
+                return Z
+        warn(
+            f"The conditions hardly go together, or are rare: of {MOST_CODES:,} codes about "
+            f"{n_telling:.0f} carry all weight, so that drawn rows resemble one another."
+        )
+        return Z
 
     def _cells_of(self, conditions):
         """Return a row with the cells of {column: value}, the others missing; all, of None."""

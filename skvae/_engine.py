@@ -382,8 +382,11 @@ def complete(
 
 def draw_codes_given(
     module: LatentModel, X: NDArray, Z: NDArray, n_samples: int, seed: int
-) -> NDArray:
-    """Draw codes again, with weights p(x | z) of what is known of a row X in working units."""
+) -> tuple[NDArray, float]:
+    """Draw codes again, with weights p(x | z) of what is known of a row X in working units.
+
+    Returned is also how many codes of equal weight would tell as much.
+    """
     with inferring(torch.device("cpu")):
         x, z = (torch.from_numpy(A).to(_dtype(module)) for A in (X, Z))
         parts = [module.log_prob_given(x, part) for part in _parts_to_decode(module, z)]
@@ -392,7 +395,7 @@ def draw_codes_given(
             raise ValueError("The conditions are impossible, or too far from all training rows.")
         weight = log_weight.softmax(0)
         chosen = torch.multinomial(weight, n_samples, True, generator=_generator(seed))
-        return Z[chosen.numpy()]
+        return Z[chosen.numpy()], 1 / weight.square().sum().item()
 
 
 # --------------------------------------------------------------------------------- persistence

@@ -111,6 +111,20 @@ def test_a_condition_outside_the_range_seen_is_kept_and_a_fraction_refused(Estim
         model.sample(3, conditions={"n": 1.5})
 
 
+def test_conditions_that_few_codes_fit_are_drawn_with_a_warning(Estimator):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 1)) + 0.1 * rng.normal(size=(300, 4))
+    model = quick(Estimator, max_iter=60, likelihood="gaussian").fit(X)
+    rows = model.sample(50, conditions={0: 1.0, 1: 1.0})  # warnings are errors
+    assert len(np.unique(rows[:, 2])) == 50
+    with pytest.warns(UserWarning, match="of 100,000 codes about 1 carry all weight"):
+        model.sample(50, conditions={0: 100.0})
+    with pytest.warns(UserWarning, match="hardly go together"):
+        model.sample(2, conditions={0: 100.0})
+
+
+# (100 is so far from all rows that few codes fit.)
+@pytest.mark.filterwarnings("ignore:The conditions hardly go together")
 @pytest.mark.parametrize(("dtype", "value"), [("int8", 300), ("uint8", -5), ("Int64", 2**63)])
 def test_a_condition_is_a_number_that_the_dtype_holds(Estimator, dtype, value):
     frame = pd.DataFrame({"n": np.arange(20), "x": np.linspace(0, 1, 20)})
