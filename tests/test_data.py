@@ -459,6 +459,7 @@ def test_any_fit_gives_finite_results_or_a_clear_error(seed):
     assert set(model.predict(X)) <= {-1, 1}
 
 
+@pytest.mark.filterwarnings("ignore:The conditions hardly go together")
 @pytest.mark.parametrize("Estimator", ESTIMATORS)
 @pytest.mark.parametrize("scaling", ["standard", "common", "quantile", None])
 @pytest.mark.parametrize("value", [1e-9, 0.1, -3e7])

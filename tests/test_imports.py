@@ -92,7 +92,7 @@ ALLOWED = {
     "_marginal": {"numpy", "scipy", "_knots"},
     "_quantile_maps": {"numpy", "_marginal"},
     "_arrays": {"numpy", "sklearn"},
-    "_cells": {"numpy", "sklearn", "_engine", "_validation"},
+    "_cells": {"numpy", "sklearn", "_engine", "_validation", "_warn"},
     "_blocks": {"numpy", "sklearn", "_arrays", "_engine", "_table", "likelihoods"},
     "_schema": {"numpy", "narwhals", "_series", "_warn"},
     "_series": {"numpy", "narwhals"},
