@@ -10,7 +10,7 @@ from ._knots import FROM_THE_END, along, slope
 # Rows between two knots of the map, and most knots where no value occurs often.
 ROWS_A_KNOT, MANY_KNOTS = 30, 1000
 # A value on a grid has its own piece of the map from this many rows. One off a grid is a spike
-# from this many, if they are this share of the rows.
+# from this many, if they are this share of the rows. Where all could have as many, they are few.
 ROWS_OF_A_HEAP, SHARE_OF_A_SPIKE = 10, 0.02
 # Rows that are granted to a gap between two values, so that what lies in it is not impossible.
 ROWS_OF_A_GAP = 0.05
@@ -40,12 +40,14 @@ class Marginal(NamedTuple):
     knots : (x, scores), between which the map is linear; x does not move at a spike.
     spikes : (values, scores below them, scores above).
     eps : relative distance of two floats of the dtype that it was learned from.
+    few_values : the values, where they are so few that no others are expected; else none.
     """
 
     grid: np.ndarray
     knots: np.ndarray
     spikes: np.ndarray
     eps: float
+    few_values: np.ndarray = np.empty(0)  # (files of before have none)
 
     @classmethod
     def fit(cls, x, weights=None):
@@ -58,13 +60,16 @@ class Marginal(NamedTuple):
         values, rows = _values(x[known], weights)
         step = _step(values, rows, eps)
         values, rows = _on_grid(values, rows, step)
-        enough = ROWS_OF_A_HEAP if step else max(ROWS_OF_A_HEAP, SHARE_OF_A_SPIKE * rows.sum())
-        is_heavy = rows >= enough
+        of_a_spike = max(ROWS_OF_A_HEAP, SHARE_OF_A_SPIKE * rows.sum())
+        are_few = len(rows) * of_a_spike <= rows.sum()
+        is_heavy = rows >= (ROWS_OF_A_HEAP if step else of_a_spike)
+        is_heavy |= are_few and not step
         edges, levels = _edges(values, rows, is_heavy, step)
         knots = _with_tails(edges, _scores(levels, rows.sum()), step)
         grid = np.array([step, values[0], values[-1]])
         spikes = np.empty((3, 0)) if step else _spikes(values[is_heavy], knots)
-        return cls(grid, knots, spikes, eps)
+        few_values = _rounded(values, step) if are_few else np.empty(0)
+        return cls(grid, knots, spikes, eps, few_values)
 
     def forward(self, x):
         """Return the middle and the width of the interval of each value, float64."""
@@ -81,7 +86,10 @@ class Marginal(NamedTuple):
     def backward(self, scores):
         """Return the value at each score, on the grid and in the range that was seen."""
         step, lowest, highest = self.grid
-        return np.clip(_rounded(along(scores, *self.knots[::-1]), step), lowest, highest)
+        x = along(scores, *self.knots[::-1])
+        if len(self.few_values):
+            return _nearest(x, self.few_values)
+        return np.clip(_rounded(x, step), lowest, highest)
 
     def log_slope(self, x):
         """Return the logarithm of the width of an interval over that of its cell.
@@ -178,6 +186,12 @@ def _rounded(x, step):
         return x
     multiples = np.rint(x / step) + 0.0  # (which makes 0 of -0)
     return multiples * step if step >= 1 else multiples / np.rint(1 / step)
+
+
+def _nearest(x, values):
+    """Return the nearest of ascending values to each of x."""
+    middles = values[:-1] / 2 + values[1:] / 2
+    return np.where(np.isnan(x), x, values[np.searchsorted(middles, x)])
 
 
 def _edges(values, rows, is_heavy, step):

@@ -8,8 +8,8 @@ from ._marginal import Marginal
 
 # Rows that are drawn to learn how draws are distributed, and bytes that they take.
 MANY_DRAWS, BYTES = 5_000, 2**24
-# Different values that a column has at least, and known cells among the draws.
-FEWEST_VALUES, FEWEST_ROWS = 3, 30
+# Known cells of a column among the draws, at least.
+FEWEST_ROWS = 30
 
 
 def limits(cells, columns):
@@ -42,8 +42,8 @@ class QuantileMaps(NamedTuple):
         """Learn the maps of columns from (weighted) rows and drawn ones, NaN where missing."""
         maps = []
         for j in columns:
-            values, draws = (x[:, j][~np.isnan(x[:, j])] for x in (cells, drawn))
-            if len(draws) >= FEWEST_ROWS and len(np.unique(values)) >= FEWEST_VALUES:
+            draws = drawn[:, j][~np.isnan(drawn[:, j])]
+            if len(draws) >= FEWEST_ROWS:
                 seen = Marginal.fit(cells[:, j], weights)
                 maps.append((int(j), tuple(Marginal.fit(draws)), tuple(seen)))
         return cls(*zip(*maps, strict=True)) if maps else cls((), (), ())

@@ -232,6 +232,18 @@ def test_a_density_that_asks_for_y_gets_none(X):
     np.testing.assert_array_equal(model.latent_density_.means_, mixture.means_)
 
 
+def test_the_mixture_of_codes_grows_with_the_rows_that_weigh(rng):
+    X = make_rows(1000, 4)
+    few = np.where(np.arange(1000) < 100, 1.0, 1e-3)
+    sizes = [
+        quick(AutoencoderTransformer).fit(X[:n], sample_weight=w).latent_density_.n_components
+        for n, w in [(100, None), (1000, None), (1000, few)]
+    ]
+    assert sizes[0] == 2
+    assert sizes[1] >= 10
+    assert sizes[2] <= 2
+
+
 @pytest.mark.filterwarnings("error")
 def test_fewer_codes_than_components_of_their_mixture_are_no_reason_to_warn(rng):
     X = np.repeat(rng.normal(size=(3, 4)), 300, axis=0)

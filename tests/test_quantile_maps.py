@@ -9,7 +9,7 @@ from helpers import quick
 from scipy.stats import ks_2samp, spearmanr
 
 from skvae import VAETransformer
-from skvae._quantile_maps import QuantileMaps
+from skvae._quantile_maps import QuantileMaps, limits
 
 N = 1500
 
@@ -92,12 +92,25 @@ def test_drawn_rows_are_the_same_after_pickling(Estimator, wines):
 def test_columns_of_which_nothing_is_to_be_learned_have_no_map():
     rng = np.random.default_rng(0)
     cells = np.c_[rng.normal(size=(50, 1)), np.ones(50), np.full(50, np.nan), np.arange(50) % 2]
-    drawn = np.c_[rng.normal(size=(50, 4))]
-    maps = QuantileMaps.fit(range(4), cells, None, drawn)
-    assert maps.columns == (0,)
-    np.testing.assert_array_equal(maps.apply(drawn, 0)[:, 1:], drawn[:, 1:])
-    assert QuantileMaps.fit([1], cells, None, drawn) == ((), (), ())
+    columns = limits(cells, range(4))
+    assert list(columns) == [0, 3]
+    drawn = rng.normal(size=(50, 4))
+    maps = QuantileMaps.fit(columns, cells, None, drawn)
+    np.testing.assert_array_equal(maps.apply(drawn, 0)[:, 1:3], drawn[:, 1:3])
+    assert QuantileMaps.fit([], cells, None, drawn) == ((), (), ())
     assert QuantileMaps.fit([0], cells, None, drawn[:10]).columns == ()
+
+
+def test_a_number_of_two_values_is_drawn_as_one_of_them(Estimator):
+    rng = np.random.default_rng(0)
+    is_high = rng.random(400) < 0.3
+    x = rng.normal(size=400) + 3 * is_high
+    frame = pd.DataFrame({"code": np.where(is_high, 0.0507, -0.0446), "x": x})
+    drawn = quick(Estimator, max_iter=100).fit(frame).sample(4000)
+    assert set(drawn["code"]) == {0.0507, -0.0446}
+    assert (drawn["code"] > 0).mean() == pytest.approx(is_high.mean(), abs=0.04)
+    means = drawn["x"].groupby(drawn["code"] > 0).mean()
+    assert means[True] - means[False] > 1.5
 
 
 def test_missing_draws_stay_missing():
