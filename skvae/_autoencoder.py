@@ -87,7 +87,7 @@ class AutoencoderTransformer(BaseAutoencoder):
     latent_density : {"gaussian_mixture", None} or estimator, default="gaussian_mixture"
         The density that is fitted to the codes after training, and from which `sample` draws: an
         estimator with `fit` and `sample`, as :class:`~sklearn.neighbors.KernelDensity`.
-        "gaussian_mixture" has a component for every 10 codes and dimension (at least 50 codes) of
+        "gaussian_mixture" has a component for every 8 codes and dimension (at least 50 codes) of
         up to 10,000. With None, there is no `sample`.
     learning_rate : float, default=4e-3
         Highest step size of Adam; it rises shortly, then falls along a cosine over `max_iter`.
