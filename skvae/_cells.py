@@ -47,7 +47,8 @@ class CellsMixin:
             was given one; known cells are as they were. Numbers are filled with
             E[x_missing | x_known] (by the mean of 256 draws where columns are mapped along a
             curve, as ordinal ones and those under scaling="quantile" are), categories with the
-            likeliest level, flags in an array with their probability.
+            likeliest level, flags in an array with their probability. What is drawn for a frame
+            has the grid, the range and the frequent values of its column, as in `sample`.
         """
         cells = self._validated(X)[:]
         holed = np.flatnonzero(np.isnan(cells).any(axis=1))
@@ -62,9 +63,23 @@ class CellsMixin:
         """Return this many draws of rows given what is known of them."""
         if not len(cells):
             return [cells] * n_draws
+        seed, again, ranks = _engine.spawn_seeds(seed, 3)
+        drawn = self._complete(cells, n_draws, seed)
+        if self._maps is not None:
+            rows = np.repeat(cells, n_draws, axis=0)
+            missing = np.isnan(rows)
+            drawn[~missing] = np.nan  # for what is known, the maps need not know
+            for i, some, _ in _redraws(drawn, self._maps.limits):
+                completed = self._complete(rows[some], 1, again + i)
+                drawn[some] = np.where(missing[some], completed, np.nan)
+            drawn = self._maps.apply(drawn, ranks)
+        return list(drawn.reshape(len(cells), n_draws, -1).swapaxes(0, 1))
+
+    def _complete(self, cells, n_draws, seed):
+        """Draw as a model does what is missing, (n_samples * n_draws, n_features)."""
         module = self._module_in(cells.dtype)
-        drawn = _engine.complete(module, cells, self._table.forward, n_draws, seed)
-        return [self._cells_from(drawn[:, i]) for i in range(n_draws)]
+        made = _engine.complete(module, cells, self._table.forward, n_draws, seed)
+        return self._cells_from(made.reshape(-1, made.shape[-1]))
 
     def _expected(self, cells):
         """Return E[x | what is known of x], the likeliest level for categories."""
@@ -156,13 +171,9 @@ class CellsMixin:
             in_units = self._table.forward(given)
             Z = self._draw_codes_given(in_units, n_samples, codes, again)
         cells = self._cells_from(_engine.draw_rows(module, Z, rows, in_units))
-        for i in range(N_REDRAWS if limits else 0):
-            beyond = _beyond(cells, limits)
-            some = np.flatnonzero(beyond.any(axis=1))
-            if not len(some):
-                break
+        for i, some, beyond in _redraws(cells, limits or {}):
             drawn = _engine.draw_rows(module, Z[some], rows + 1 + i, in_units)
-            cells[some] = np.where(beyond[some], self._cells_from(drawn), cells[some])
+            cells[some] = np.where(beyond, self._cells_from(drawn), cells[some])
         return cells
 
     def _draw_codes_given(self, in_units, n_samples, codes, again):
@@ -206,6 +217,19 @@ class CellsMixin:
             f"conditions names column {column!r}, but X has columns 0 to "
             f"{self.n_features_in_ - 1}."
         )
+
+
+def _redraws(cells, limits):
+    """Yield numbers, which rows to draw again for each, and which of their cells are the cause.
+
+    As long as there are such, but not too often.
+    """
+    for i in range(N_REDRAWS):
+        beyond = _beyond(cells, limits)
+        some = np.flatnonzero(beyond.any(axis=1))
+        if not len(some):
+            return
+        yield i, some, beyond[some]
 
 
 def _beyond(cells, limits):

@@ -113,6 +113,22 @@ def test_a_number_of_two_values_is_drawn_as_one_of_them(Estimator):
     assert means[True] - means[False] > 1.5
 
 
+def test_filled_gaps_are_values_that_columns_take(Estimator, wines):
+    rng = np.random.default_rng(0)
+    frame = wines.assign(code=np.where(wines["acid"] > 0.5, 0.0507, -0.0446))
+    holed = frame.mask(rng.random(frame.shape) < 0.2)
+    model = quick(Estimator, max_iter=60).fit(holed)
+    holed.loc[0, "sugar"] = 10 * wines["sugar"].max()  # what is known may be out of range
+    for filled in model.impute(holed, n_draws=2):
+        gaps = holed.isna()
+        made = filled.where(gaps)
+        pd.testing.assert_frame_equal(filled.where(~gaps), holed)
+        assert set(made["code"].dropna()) == {0.0507, -0.0446}
+        assert made["sugar"].between(wines["sugar"].min(), wines["sugar"].max())[gaps.sugar].all()
+        assert (made["acid"] == 0).sum() > 0.5 * (frame["acid"] == 0)[gaps.acid].sum()
+        assert spearmanr(filled["alcohol"], filled["sugar"]).statistic > 0.6
+
+
 def test_missing_draws_stay_missing():
     rng = np.random.default_rng(0)
     cells = rng.normal(size=(50, 1))
