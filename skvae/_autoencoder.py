@@ -87,8 +87,8 @@ class AutoencoderTransformer(BaseAutoencoder):
     latent_density : {"gaussian_mixture", None} or estimator, default="gaussian_mixture"
         The density that is fitted to the codes after training, and from which `sample` draws: an
         estimator with `fit` and `sample`, as :class:`~sklearn.neighbors.KernelDensity`.
-        "gaussian_mixture" has a component for every 8 codes and dimension (at least 50 codes) of
-        up to 10,000. With None, there is no `sample`.
+        "gaussian_mixture" has a component for every 8 (k + 1) codes of k dimensions, or every 50
+        if that is more, of up to 10,000. With None, there is no `sample`.
     learning_rate : float, default=4e-3
         Highest step size of Adam; it rises shortly, then falls along a cosine over `max_iter`.
     weight_decay : float, default=0.0
