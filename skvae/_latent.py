@@ -17,8 +17,7 @@ CODES_A_DIMENSION, FEWEST_CODES = 8, 50
 
 def fit(density, Z, sample_weight, seed):
     """Return a density fitted to codes Z of shape (n_samples, n_components)."""
-    is_default = isinstance(density, str)
-    density = _mixture(Z, sample_weight) if is_default else clone(density)
+    density = _mixture(Z, sample_weight) if isinstance(density, str) else clone(density)
     density, weights = _seeded(density, seed), {}
     if sample_weight is not None:
         if has_fit_parameter(density, "sample_weight"):

@@ -365,8 +365,8 @@ def test_grids_are_found_as_far_as_their_dtype_holds_them(rng, dtype):
 @pytest.mark.parametrize("values", [[-0.0446, 0.0507], [1.0, 9.0], [0.1, 0.25, 0.4, 7.0]])
 def test_of_few_values_nothing_lies_between(values):
     rng = np.random.default_rng(0)
-    x = rng.choice(values, 300)
-    x[:3] = values[0]  # a rare one is one, too
+    x = rng.choice(values[:-1], 300)
+    x[:3] = values[-1]  # a rare one is one, too
     marginal = Marginal.fit(x)
     made = marginal.backward(np.r_[np.linspace(-5, 5, 10_001), np.nan])
     assert set(made[:-1]) == set(values)
