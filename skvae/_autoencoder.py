@@ -139,7 +139,7 @@ class AutoencoderTransformer(BaseAutoencoder):
     module_ : torch.nn.Module
         The trained model, on the CPU in eval mode.
     latent_density_ : estimator or None
-        The density fitted to the codes of training rows (of 2,000 of them at most).
+        The density fitted to the codes of training rows (of 10,000 of them at most).
     offset_ : float
         `decision_function` is `score_samples` minus this. It is set on all training rows, or,
         where scoring them would cost much against training, on a part of at least 256, spread as

@@ -64,13 +64,18 @@ def have_common_units(X):
 def _fitted_scaler(X, sample_weight):
     """Return a StandardScaler of X; it reads a large X in parts, since it makes copies."""
     scaler = StandardScaler()
+    before = np.zeros(X.shape[1]), np.zeros(X.shape[1]), np.ones(X.shape[1])
+    n_before = 0
     with np.errstate(over="ignore", invalid="ignore"):
         for rows in gen_batches(len(X), rows_in(PART_BYTES, X)):
             weights = None if sample_weight is None else sample_weight[rows]
             scaler.partial_fit(X[rows], sample_weight=weights)
-            # What has no known cell yet has a mean of NaN, which would stay for good.
-            is_unknown = np.broadcast_to(scaler.n_samples_seen_ == 0, X.shape[1])
-            scaler.mean_[is_unknown] = scaler.var_[is_unknown] = 0
+            # scikit-learn makes NaN of a column without a known cell in a part.
+            is_unknown = np.broadcast_to(scaler.n_samples_seen_ == n_before, X.shape[1])
+            after = scaler.mean_, scaler.var_, scaler.scale_
+            for new, old in zip(after, before, strict=True):
+                new[is_unknown] = old[is_unknown]
+            before, n_before = after, np.copy(scaler.n_samples_seen_)
     lost = ~np.isfinite(scaler.var_)  # (its scale would be one, as that of a constant)
     if lost.any():
         column = np.flatnonzero(lost)[0]

@@ -137,9 +137,7 @@ def holds(dtype, numbers):
 
 def take(series, rows):
     """Return the values in these rows, numbered anew where the library numbers its rows."""
-    # narwhals 1.25 takes rows of an arrow table, but not of a column.
-    name = series.name
-    return nw.maybe_reset_index(series.to_frame()[rows].get_column(name))
+    return nw.maybe_reset_index(series[rows])
 
 
 def in_native_order(series):

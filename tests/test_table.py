@@ -240,13 +240,21 @@ def test_the_scale_of_rare_values_follows_weights():
     assert table.scale[0] == pytest.approx(0.1)
 
 
-def test_a_column_unknown_in_the_first_rows_is_scaled_by_the_others(monkeypatch):
+@pytest.mark.parametrize("unknown", [slice(500), slice(300, 700), slice(500, None)])
+@pytest.mark.parametrize("weighs", [False, True])
+def test_a_column_unknown_in_many_rows_is_scaled_by_the_others(monkeypatch, unknown, weighs):
     monkeypatch.setattr(_scaling, "PART_BYTES", 8 * 3 * 100)
-    X = np.random.default_rng(0).normal(5, 2, (1000, 3))
-    X[:500, 1] = np.nan
-    table = Table.fit(X, scaling="standard")
-    np.testing.assert_allclose(table.center, np.nanmean(X, axis=0))
-    np.testing.assert_allclose(table.scale, np.nanstd(X, axis=0))
+    rng = np.random.default_rng(0)
+    X = rng.normal(5, 2, (1000, 3))
+    X[unknown, 1] = np.nan
+    weights = rng.integers(1, 4, 1000).astype(float) if weighs else np.ones(1000)
+    table = Table.fit(X, scaling="standard", sample_weight=weights if weighs else None)
+    for j, x in enumerate(X.T):
+        known = ~np.isnan(x)
+        center = np.average(x[known], weights=weights[known])
+        variance = np.average((x[known] - center) ** 2, weights=weights[known])
+        assert table.center[j] == pytest.approx(center)
+        assert table.scale[j] == pytest.approx(np.sqrt(variance))
 
 
 def test_float32_values_are_mapped_alike_in_float64():
