@@ -112,15 +112,18 @@ class AutoencoderTransformer(BaseAutoencoder):
         least 10.
     tol : float, default=1e-4
         What counts as progress, in nats a row.
-    contamination : float, default=0.1
-        Share of outliers in the training rows, in (0, 0.5]; sets `offset_`.
+    contamination : float or "auto", default=0.1
+        Share of outliers in the training rows, in (0, 0.5]; sets `offset_`. Of new rows, which no
+        model knows as well, more lie below it, in small tables two or three times as many. "auto"
+        lets a tenth of new rows do so, as far as the rows tell that `early_stopping` holds out (if
+        none are, of training rows).
     robust : bool, default=False
         Whether X holds outliers that are not to be learned. A share `contamination` of the rows
-        is then left out of training and scaling: those with the lowest scores after a twentieth
-        of the epochs, looked for twice; and no row is usual for being like a few others (see
-        `score_samples`). Choose it to find outliers in X itself, if they are far out or resemble
-        one another. Where X is clean, or holds single odd rows, it costs: what is rare but usual
-        is not learned.
+        ("auto": a tenth) is then left out of training and scaling: those with the lowest scores
+        after a twentieth of the epochs, looked for twice; and no row is usual for being like a few
+        others (see `score_samples`). Choose it to find outliers in X itself, if they are far out
+        or resemble one another. Where X is clean, or holds single odd rows, it costs: what is rare
+        but usual is not learned.
     dtype : {"float32", "float64"}, default="float32"
         Precision of training and of the stored weights. Results are computed in that of X.
     device : str, default="auto"
@@ -143,7 +146,7 @@ class AutoencoderTransformer(BaseAutoencoder):
     offset_ : float
         `decision_function` is `score_samples` minus this. It is set on all training rows, or,
         where scoring them would cost much against training, on a part of at least 256, spread as
-        all are by a rough score.
+        all are by a rough score; with ``contamination="auto"`` on those that were held out.
     likelihoods_ : list of str or Likelihood class
         The likelihood of each column.
     n_components_ : int

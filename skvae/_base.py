@@ -62,7 +62,7 @@ RULES = {
     "validation_fraction": (Interval(Real, 0, 1, "()"),),
     "n_iter_no_change": (Interval(Integral, 1, np.inf), AUTO),
     "tol": (Interval(Real, 0, np.inf),),
-    "contamination": (Interval(Real, 0, 0.5, "(]"),),
+    "contamination": (Interval(Real, 0, 0.5, "(]"), AUTO),
     "robust": (Options((True, False)),),
     "dtype": (Options(("float32", "float64")),),
     "device": (Text(),),

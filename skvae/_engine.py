@@ -153,7 +153,7 @@ def fit(
         where = resolve_device(device, work)
         row_bytes = max(X[0].nbytes, torch_dtype.itemsize * model.columns.n_cells)
         read = _reader(X, row_bytes, forward, sample_weight, torch_dtype, where)
-        rows = _split(len(X), row_bytes, read, n_held_out, _generator(seeds.order))
+        rows = _split(len(X), row_bytes, read, held_out(len(X), n_held_out, seeds))
         if isinstance(rows, RowsInMemory):
             _forget_new_levels(model, rows.train.x, rows.held_out.x)
         on_cpu(lambda: _initialize(model, rows, start, _generator(seeds.weights)))
@@ -235,20 +235,19 @@ def _finite(x: Tensor) -> Tensor:
     return x
 
 
-def _split(
-    n_rows: int,
-    row_bytes: int,
-    read: Callable[[Tensor], Part],
-    n_held_out: int,
-    generator: Generator,
-) -> Rows:
+def held_out(n_rows: int, n_held_out: int, seeds: Seeds) -> NDArray:
+    """Return the indices of the rows that a fit with these seeds holds out, in random order."""
+    return shuffled(n_rows, _generator(seeds.order))[:n_held_out].numpy()
+
+
+def _split(n_rows: int, row_bytes: int, read: Callable[[Tensor], Part], held_out: NDArray) -> Rows:
     """Hold rows out, and decide whether the others are kept in memory."""
-    order = shuffled(n_rows, generator)
+    is_held_out = torch.zeros(n_rows, dtype=torch.bool, device="cpu")
+    order = torch.from_numpy(held_out)
+    is_held_out[order] = True
     if n_rows * row_bytes > IN_MEMORY_BYTES:
-        is_held_out = torch.zeros(n_rows, dtype=torch.bool, device="cpu")
-        is_held_out[order[:n_held_out]] = True
         return BlockRows(read, is_held_out, row_bytes)
-    return RowsInMemory(read(order[n_held_out:].sort()[0]), read(order[:n_held_out]))
+    return RowsInMemory(read((~is_held_out).nonzero()[:, 0]), read(order))
 
 
 def _forget_new_levels(model: LatentModel, x: Tensor, held_out: Tensor) -> None:

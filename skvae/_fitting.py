@@ -33,6 +33,8 @@ BRIEF = 0.05
 WATCHED_ROWS = 256
 # Rows that are ranked for each one that is scored for the threshold.
 MORE_ROWS = 16
+# Share of new rows that contamination="auto" calls outliers.
+SHARE_OF_NEW = 0.1
 
 
 class Job(NamedTuple):
@@ -61,6 +63,19 @@ def cannot_continue(changed):
         f"warm_start=True needs the model of the previous fit, but {changed} changed; use "
         "warm_start=False to start anew."
     )
+
+
+def _new_rows(job, X, weights, kept):
+    """Return rows that did not train, and weights by which they stand for all.
+
+    Those held out stand for what training was given, those left out of it for themselves.
+    """
+    given = np.arange(len(X)) if kept is None else np.flatnonzero(kept)
+    held_out = given[_engine.held_out(len(given), job.n_held_out, job.seeds)]
+    left_out = np.setdiff1d(np.arange(len(X)), given)
+    rows = np.concatenate([held_out, left_out])
+    mass = np.repeat([len(given) / len(held_out), 1.0], [len(held_out), len(left_out)])
+    return some_of(X, rows), mass if weights is None else mass * weights[rows]
 
 
 class FittingMixin:
@@ -115,9 +130,9 @@ class FittingMixin:
         seeds = _engine.Seeds.spawn(self._seed_of_draws(None))
         job = self._job(X, weights, blocks, start, seeds)
         self._check_warm_start(start, job.config)
-        if self.robust:
-            usual = with_weight(X, self._trusted(job))
-            job = self._job(*usual, blocks, start, seeds)
+        kept = self._trusted(job) if self.robust else None
+        if kept is not None:
+            job = self._job(*with_weight(X, kept), blocks, start, seeds)
         table = table or self._fit_table(job)
         epochs = Epochs(self, job.plan.max_iter, **data)
         printer = Printer(type(self).__name__, job.plan.max_iter) if self.verbose else None
@@ -131,7 +146,8 @@ class FittingMixin:
             )
 
         history = self._train(job, table, start, report=report)
-        self._read_off(job, X, weights, constants)
+        self._read_off(job, constants)
+        self._place_threshold(job, X, weights, kept)
         epochs.close(self._attributes(job, self.module_, table, history))
 
     def _job(self, X, weights, blocks, start, seeds):
@@ -183,7 +199,7 @@ class FittingMixin:
             return self._score("score", job.X)
 
         absurd = have_absurd_cells(job.X, job.seeds.scaling)
-        return without_outliers(scores_of_fit, job.weights, absurd, self.contamination)
+        return without_outliers(scores_of_fit, job.weights, absurd, self._share_of_outliers)
 
     def _model_config(self, X, blocks, n_train, share_missing, masks):
         """Return the arguments of the model class, "auto" resolved; `n_train` rows will train."""
@@ -299,11 +315,10 @@ class FittingMixin:
         few, of_few = at_random(X, weights, WATCHED_ROWS, job.seeds.after)
         return attributes | {"offset_": self._threshold(self._score("score", few), of_few)}
 
-    def _read_off(self, job, X, weights, constants):
-        """Set what is read off the rows that trained, and the threshold for all of them.
+    def _read_off(self, job, constants):
+        """Set what is read off the rows that trained; where they are many, off a part of them.
 
-        Where rows are many, it is done on a part of them. `constants` are those of the fit that
-        goes on.
+        `constants` are those of the fit that goes on.
         """
         seed = job.seeds.after
         n_steps = self.n_iter_ * job.plan.steps_per_epoch(len(job.X) - job.n_held_out)
@@ -312,21 +327,33 @@ class FittingMixin:
         self._constants = _blocks.constants(job.X, job.blocks, constants)
         self._gaps = self._fit_gaps(job) if self.module_.masks else None
         self._maps = None if self._schema is None else self._fit_maps(job)
-        trained, of_trained = self._of_all_scores(job.X, job.weights, seed)
+
+    def _place_threshold(self, job, X, weights, kept):
+        """Set the threshold for all rows, or for new ones.
+
+        `kept` are the weights of all rows in training, where some are left out of it, else None.
+        """
+        trained, of_trained = self._of_all_scores(job.X, job.weights, job.seeds.after)
         scores = self._log_density("score", trained)
         if np.isnan(scores).any():
             raise ValueError(
                 f"The score of a training row is no number: likelihood={self.likelihood!r} gives "
                 "none for some of the values or of the codes that the prior has."
             )
-        if job.X is not X:  # rows that look like outliers did not train
-            trained, of_trained = self._of_all_scores(X, weights, seed)
+        if is_auto(self.contamination) and job.n_held_out:
+            X, weights = _new_rows(job, X, weights, kept)
+        if job.X is not X:
+            trained, of_trained = self._of_all_scores(X, weights, job.seeds.after)
             scores = self._score("score", trained)
         self.offset_ = self._threshold(scores, of_trained)
 
+    @property
+    def _share_of_outliers(self):
+        return resolved(self.contamination, lambda: SHARE_OF_NEW)
+
     def _threshold(self, scores, weights):
         weights = np.ones(len(scores)) if weights is None else weights
-        return float(threshold(scores, weights, self.contamination, self._dtype))
+        return float(threshold(scores, weights, self._share_of_outliers, self._dtype))
 
     def _of_all_scores(self, X, weights, seed):
         """Return rows with about the scores that all have, and their weights."""

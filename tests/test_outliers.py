@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 from sklearn.datasets import load_wine
 from sklearn.metrics import roc_auc_score
 
-from skvae import AutoencoderTransformer, VAETransformer
+from skvae import AutoencoderTransformer, VAETransformer, _engine
 from skvae._arrays import DenseOnDemand
 from skvae._outliers import N_ROUNDS, have_absurd_cells, threshold, without_outliers
 
@@ -189,6 +189,56 @@ def test_about_the_share_is_flagged_where_a_part_of_the_rows_places_the_threshol
     X = np.random.default_rng(4).normal(size=(1000, 5)) @ np.ones((5, 20)) + make_rows(1000, 20)
     model = quick(VAETransformer, contamination=contamination).fit(X)
     assert (model.predict(X) == -1).mean() == pytest.approx(contamination, abs=0.015)
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+@pytest.mark.parametrize("as_rows", [np.asarray, csr_array, pd.DataFrame])
+def test_the_threshold_may_be_that_of_new_rows(Estimator, as_rows):
+    X = make_rows(2600, 8)
+    X, X_new = as_rows(X[:600]), as_rows(X[600:])
+    settings = {"n_components": 6, "hidden_layer_sizes": (64,), "max_iter": 60}
+    of_training, of_new = (
+        quick(Estimator, contamination=share, **settings).fit(X) for share in (0.1, "auto")
+    )
+    np.testing.assert_array_equal(of_training.score_samples(X_new), of_new.score_samples(X_new))
+    share_new = [(model.predict(X_new) == -1).mean() for model in (of_training, of_new)]
+    assert share_new[1] == pytest.approx(0.1, abs=0.05)
+    assert share_new[0] > share_new[1]
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+def test_the_threshold_of_new_rows_knows_those_that_a_robust_fit_leaves_out(Estimator):
+    X, is_far = with_cluster()
+    X_new, _ = with_cluster(n_far=0)
+    settings = {"n_components": 4, "hidden_layer_sizes": (32,), "max_iter": 60}
+    model = quick(Estimator, robust=True, contamination="auto", **settings).fit(X)
+    assert (model.predict(X)[is_far] == -1).all()
+    # It leaves a tenth out, of which a half are outliers.
+    assert (model.predict(X_new) == -1).mean() == pytest.approx(0.05, abs=0.05)
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+def test_without_rows_held_out_the_threshold_is_that_of_training_rows(Estimator):
+    X = make_rows(200, 5)
+    offsets = [
+        quick(Estimator, early_stopping=False, contamination=share).fit(X).offset_
+        for share in (0.1, "auto")
+    ]
+    assert offsets[0] == offsets[1]
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+def test_the_threshold_of_new_rows_follows_weights(Estimator):
+    X = make_rows(400, 5)
+    model = quick(Estimator, contamination="auto")
+    seeds = _engine.Seeds.spawn(model._seed_of_draws(None))
+    held_out = np.isin(np.arange(400), _engine.held_out(400, 40, seeds))
+    unweighted = model.fit(X).predict(X)[held_out]
+    assert (unweighted == -1).sum() == 4
+    weights = np.random.default_rng(0).integers(1, 6, 400).astype(float)
+    is_low = model.fit(X, sample_weight=weights).predict(X)[held_out] == -1
+    share = weights[held_out][is_low].sum() / weights[held_out].sum()
+    assert 0.1 - 5 / weights[held_out].sum() < share <= 0.1
 
 
 def test_the_threshold_is_on_no_score():

@@ -37,7 +37,7 @@ WRONG = {
     "validation_fraction": [0, 1, 1.5, -0.1],
     "n_iter_no_change": [0, "never"],
     "tol": [-1e-4, float("nan")],
-    "contamination": [0, 0.6, -0.1, float("nan")],
+    "contamination": [0, 0.6, -0.1, float("nan"), "seldom"],
     "dtype": ["float16", "double"],
     "verbose": [-1],
 }
@@ -55,7 +55,7 @@ MISTYPED = {
     "validation_fraction": [None, "tenth"],
     "n_iter_no_change": [1.5, None],
     "tol": [None, "small"],
-    "contamination": ["auto", None],
+    "contamination": [True, None],
     "robust": ["yes", 1, None],
     "dtype": [np.float32, None],
     "device": [None, 2.5],
