@@ -14,7 +14,7 @@ from torch import Generator, Tensor, nn
 from ._bounds import weighted
 from ._columns import BlockSpec
 from ._kernel_density import log_density_around
-from ._latent_model import TINY, LatentModel, Moment, Seen
+from ._latent_model import TINY, LatentModel, Moment, Seen, hide_more
 from ._networks import MLP
 from ._principal import deviations, principal_axes
 
@@ -57,6 +57,7 @@ class Autoencoder(LatentModel):
     # learns faster, but small tables by heart.
     gain = 3**0.5
     noise_scale: Tensor
+    shared_in_gaps: Tensor
     code_center: Tensor
     code_scale: Tensor
     neighbours: Tensor
@@ -104,6 +105,8 @@ class Autoencoder(LatentModel):
         self.encoder.shares_weights = tied
         # The same of each cell, or "auto"; what follows the cells tells which are known.
         self.register_buffer("noise_scale", torch.zeros(self.n_inputs))
+        # The shared vectors of cells that are missing: those that are shown are restored better.
+        self.register_buffer("shared_in_gaps", self.shared.clone())
         self.register_buffer("code_center", torch.zeros(n_components))
         self.register_buffer("code_scale", torch.eye(n_components))
         # What the score compares rows with, where noise is: what training rows are restored to.
@@ -186,6 +189,23 @@ class Autoencoder(LatentModel):
         z, through_encoder = self.encoder.trace(corrupted, to_input=False)
         out, through_decoder = self.decoder.trace(z)
         through_encoder(through_decoder(weighted(self._grad(seen, out), weight)))
+
+    def fit_gaps(self, x: Tensor, weight: Tensor | None, generator: Generator) -> None:
+        """Learn the shared vectors of cells from such as are hidden from the encoder."""
+        if self.columns.learning:
+            of_shown = self.shared.clone()
+            self._fit_shared_to(self._with_hidden(x, generator), weight, generator)
+            self.shared_in_gaps.copy_(self.shared)
+            self.shared.copy_(of_shown)
+
+    def _with_hidden(self, x: Tensor, generator: Generator) -> Seen:
+        """Return rows some of whose known cells are hidden; only these are said to be observed."""
+        known = ~torch.isnan(x)
+        visible = hide_more(self._of_columns(known.to(x.dtype)), generator)
+        visible_cells = visible.index_select(-1, self.column_of) if self.is_wide else visible
+        hidden = known & (visible_cells == 0)
+        cells = self.columns.with_gaps(x.masked_fill(~known, 0), ~known)
+        return Seen(cells, hidden.to(x.dtype), self.see(x.masked_fill(hidden, math.nan)).input)
 
     def fit_codes(self, x: Tensor, weight: Tensor | None) -> None:
         """Learn the normal distribution of the codes of (weighted) rows, and keep some rows."""
@@ -273,18 +293,19 @@ class Autoencoder(LatentModel):
 
     def impute(self, x: Tensor) -> Tensor:
         seen = self.see(x)
-        return self.columns.mean(self._out(seen), self.shared, seen.cells)
+        return self.columns.mean(self._out(seen), self.shared_in_gaps, seen.cells)
 
     def images(self, x: Tensor, n_draws: int) -> Tensor:
         seen = self.see(x)
         out = self._out(seen)
-        mean = self.columns.mean(out, self.shared, seen.cells)
-        return self._with_draws(mean, out[:, None].expand(-1, n_draws, -1))
+        mean = self.columns.mean(out, self.shared_in_gaps, seen.cells)
+        of_draws = out[:, None].expand(-1, n_draws, -1)
+        return self._with_draws(mean, of_draws, self.shared_in_gaps)
 
     def complete(self, x: Tensor, n_draws: int, generator: Generator) -> Tensor:
         seen = self.see(x)
         out = self._out(seen)[:, None].expand(-1, n_draws, -1)
-        return self.columns.sample(out, self.shared, generator, seen.cells[:, None])
+        return self.columns.sample(out, self.shared_in_gaps, generator, seen.cells[:, None])
 
     def _out(self, seen: Seen) -> Tensor:
         return self.decoder(self.encoder(seen.input))

@@ -20,6 +20,8 @@ A_FEW_CODES = 10
 N_CANDIDATES = 10
 # How often noise is drawn again that leaves the range of its column.
 N_REDRAWS = 10
+# Draws of a row that tell how much these spread.
+FEWEST_DRAWS = 8
 # Draws whose mean stands for an expectation, and the bytes that they take at a time.
 N_MEAN_DRAWS, DRAWN_BYTES = 256, 2**25
 
@@ -48,7 +50,9 @@ class CellsMixin:
             E[x_missing | x_known] (by the mean of 256 draws where columns are mapped along a
             curve, as ordinal ones and those under scaling="quantile" are), categories with the
             likeliest level, flags in an array with their probability. What is drawn for a frame
-            has the grid, the range and the frequent values of its column, as in `sample`.
+            has the grid, the range and the frequent values of its column, as in `sample`. Draws of
+            the VAE have codes of their own; those of the autoencoder differ by noise alone, which
+            is drawn for each cell by itself.
         """
         cells = self._validated(X)[:]
         holed = np.flatnonzero(np.isnan(cells).any(axis=1))
@@ -63,17 +67,24 @@ class CellsMixin:
         """Return this many draws of rows given what is known of them."""
         if not len(cells):
             return [cells] * n_draws
+        if self._maps is None:
+            drawn = self._complete(cells, n_draws, seed)
+        else:
+            drawn = self._complete_mapped(cells, max(n_draws, FEWEST_DRAWS), seed)
+        return list(drawn.reshape(len(cells), -1, cells.shape[1]).swapaxes(0, 1)[:n_draws])
+
+    def _complete_mapped(self, cells, n_draws, seed):
+        """Draw what is missing in rows of a frame, what is known is NaN; as `_complete`."""
         seed, again, ranks = _engine.spawn_seeds(seed, 3)
-        drawn = self._complete(cells, n_draws, seed)
-        if self._maps is not None:
-            rows = np.repeat(cells, n_draws, axis=0)
-            missing = np.isnan(rows)
-            drawn[~missing] = np.nan  # for what is known, the maps need not know
-            for i, some, _ in _redraws(drawn, self._maps.limits):
-                completed = self._complete(rows[some], 1, again + i)
-                drawn[some] = np.where(missing[some], completed, np.nan)
-            drawn = self._maps.apply(drawn, ranks)
-        return list(drawn.reshape(len(cells), n_draws, -1).swapaxes(0, 1))
+        rows = np.repeat(cells, n_draws, axis=0)
+        missing = np.isnan(rows)
+        drawn = np.where(missing, self._complete(cells, n_draws, seed), np.nan)
+        # Noise around one place, cut off on one side, would be off the mark.
+        limits = self._maps.limits if self.module_.draws_codes else {}
+        for i, some, _ in _redraws(drawn, limits):
+            completed = self._complete(rows[some], 1, again + i)
+            drawn[some] = np.where(missing[some], completed, np.nan)
+        return self._maps.apply(drawn, ranks, n_draws)
 
     def _complete(self, cells, n_draws, seed):
         """Draw as a model does what is missing, (n_samples * n_draws, n_features)."""

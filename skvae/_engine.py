@@ -274,17 +274,18 @@ def _finished(model: LatentModel, rows: Rows, seed: int) -> LatentModel:
     The error on training rows is too small: with it, new rows would look unlikely. Few held-out
     rows tell by how much, on the mean of the features.
     """
-    model = frozen(model)
-    held_out = _to_cpu(rows.some_held_out(MANY_ROWS)) if rows.n_held_out else None
+    model, few = frozen(model), rows.n_held_out < ENOUGH_ROWS
     with inferring(torch.device("cpu")):
-        some = _to_cpu(rows.some(MANY_ROWS))
-        if rows.n_held_out < ENOUGH_ROWS:
+        some, held_out = _to_cpu(rows.some(MANY_ROWS)), _to_cpu(rows.some_held_out(MANY_ROWS))
+        if few:
             model.fit_shared(*some, _generator(seed))
-        if held_out:
+        if rows.n_held_out:
             learned = model.shared.clone()
             model.fit_shared(*held_out, _generator(seed))
-        if 0 < rows.n_held_out < ENOUGH_ROWS:
-            model.scale_variances(learned)
+            if few:
+                model.scale_variances(learned)
+        # What is hidden is about as hard to tell where a model was trained, and few tell little.
+        model.fit_gaps(*(some.join(held_out) if few else held_out), _generator(seed))
         model.fit_codes(*some)
     return model
 
@@ -414,7 +415,8 @@ def unpack(cls: type[LatentModel], state: dict) -> LatentModel:
     got = {name: tuple(value.shape) for name, value in arrays.items()}
     if wanted != got or not all(torch.isfinite(value).all() for value in arrays.values()):
         raise ValueError(
-            "The state of the model is damaged: shapes disagree or weights are not finite."
+            "The state of the model is damaged, or of another version of skvae: shapes disagree "
+            "or weights are not finite."
         )
     module.load_state_dict(arrays)
     return module.eval().requires_grad_(False)

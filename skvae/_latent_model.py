@@ -82,6 +82,7 @@ class LatentModel(nn.Module):
     first_cell: Tensor
     gain = 1.0  # of the weights that training starts from
     n_training_draws = 1  # of each code
+    draws_codes = False  # whether a row has many codes, which are drawn
     starts_linear = False  # whether training starts from a PCA
 
     def __init__(self, blocks: Sequence[BlockSpec], masks: bool = False, **config: Any):
@@ -191,14 +192,14 @@ class LatentModel(nn.Module):
         """Draw rows from p(x | z), the noise of the likelihood included; for the gaps of x."""
         return self.columns.sample(self.decoder(z), self.shared, generator, x)
 
-    def _with_draws(self, mean: Tensor, out: Tensor) -> Tensor:
-        """Return means of rows, and then draws of p(x | z), of which `out` are the parameters.
+    def _with_draws(self, mean: Tensor, out: Tensor, shared: Tensor) -> Tensor:
+        """Return means of rows, and then draws of p(x | z), of which the others are parameters.
 
         These are made of the same noise for each row; `out` has shape (n_samples, n_draws, ...).
         """
         generator, rows = EvenGenerator(out.device), []
         for first, params in zip(mean[:, None], out, strict=True):
-            drawn = self.columns.sample(params, self.shared, generator.manual_seed(0))
+            drawn = self.columns.sample(params, shared, generator.manual_seed(0))
             rows.append(torch.cat([first, drawn]))
         return torch.stack(rows)
 
@@ -279,14 +280,19 @@ class LatentModel(nn.Module):
 
     def fit_shared(self, x: Tensor, weight: Tensor | None, generator: Generator) -> None:
         """Set the shared vectors of the likelihood to what is most likely for these rows."""
-        if not self.columns.learning:
-            return
+        if self.columns.learning:
+            self._fit_shared_to(self.see(x), weight, generator)
+
+    def _fit_shared_to(self, seen: Seen, weight: Tensor | None, generator: Generator) -> None:
+        """Do what `fit_shared` does, with the cells that are said to be observed."""
         if weight is not None:
             weight = weight / weight.mean().clamp(min=TINY)
-        seen = self.see(x)
         out, weight = self.restored(seen, weight, generator)
         for _ in range(self.columns.n_updates):
             self._follow(seen, weight, out, 1.0)
+
+    def fit_gaps(self, x: Tensor, weight: Tensor | None, generator: Generator) -> None:
+        """Learn of rows what filling gaps needs."""
 
     def fit_codes(self, x: Tensor, weight: Tensor | None) -> None:
         """Learn of the codes of training rows what scoring needs."""

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ._knots import along
 from ._marginal import Marginal
 
 # Rows that are drawn to learn how draws are distributed, and bytes that they take.
@@ -53,11 +54,21 @@ class QuantileMaps(NamedTuple):
         """What `limits` made of the columns."""
         return {j: tuple(seen[0][1:]) for j, seen in zip(self.columns, self.seen, strict=True)}
 
-    def apply(self, cells, seed):
-        """Return drawn cells as they would be in rows of `fit`."""
+    def apply(self, cells, seed, n_draws=None):
+        """Return drawn cells as they would be in rows of `fit`.
+
+        `n_draws` tells that so many rows on end are draws of one row, whose missing cells are the
+        same. Where these spread less than all rows do, what moves them is as much less: a cell
+        that is all but known has little to do with how all are distributed.
+        """
         cells, rng = cells.astype(np.float64), np.random.default_rng(seed)
         for j, drawn, seen in zip(*self, strict=True):
-            known = ~np.isnan(cells[:, j])
+            known, to = ~np.isnan(cells[:, j]), Marginal(*seen)
             scores = Marginal(*drawn).scores(cells[known, j], rng)
-            cells[known, j] = Marginal(*seen).backward(scores)
+            if n_draws is not None:
+                of_a_row = scores.reshape(-1, n_draws)
+                unmoved = along(cells[known, j], *to.knots).reshape(-1, n_draws)
+                share = np.minimum(1, of_a_row.std(axis=1, keepdims=True, ddof=1))
+                scores = (unmoved + share * (of_a_row - unmoved)).ravel()
+            cells[known, j] = to.backward(scores)
         return cells

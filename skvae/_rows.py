@@ -53,7 +53,7 @@ def shuffled(n: int, generator: Generator) -> Tensor:
 
 def spread(length: int, n: int) -> Tensor:
     """Return at most n indices, evenly spread over a length, on the CPU."""
-    step = -(-length // n)
+    step = max(1, -(-length // n))
     return torch.arange(0, length, step, device="cpu")
 
 

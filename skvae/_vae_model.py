@@ -43,6 +43,7 @@ class VAE(LatentModel):
     and white.
     """
 
+    draws_codes = True
     noise: Tensor
 
     def __init__(
@@ -210,7 +211,8 @@ class VAE(LatentModel):
 
     def images(self, x: Tensor, n_draws: int) -> Tensor:
         def drawn(seen: Seen, draws: Sequence[Draws]) -> Tensor:
-            return self._with_draws(self._mean(seen, draws), representative(draws, n_draws))
+            out = representative(draws, n_draws)
+            return self._with_draws(self._mean(seen, draws), out, self.shared)
 
         return self._filled(x, drawn)
 

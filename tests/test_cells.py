@@ -132,3 +132,20 @@ def test_a_condition_is_a_number_that_the_dtype_holds(Estimator, dtype, value):
     with pytest.raises(ValueError, match=r"Column 'n' is U?Int\d+, which cannot be"):
         model.sample(3, conditions={"n": value})
     assert (model.sample(3, conditions={"n": 100})["n"] == 100).all()
+
+
+@pytest.mark.parametrize("in_fit", [0, 0.25])
+@pytest.mark.parametrize("as_rows", [np.asarray, pd.DataFrame])
+def test_draws_for_a_gap_vary_as_much_as_what_it_hides(Estimator, in_fit, as_rows):
+    rng = np.random.default_rng(0)
+    whole = rng.normal(size=(900, 2)) @ rng.normal(size=(2, 6)) + 0.5 * rng.normal(size=(900, 6))
+    fitted, new = whole[:600], whole[600:]
+    fitted = np.where(rng.random(fitted.shape) < in_fit, np.nan, fitted)
+    model = quick(Estimator, max_iter=100).fit(as_rows(fitted))
+    missing = rng.random(new.shape) < 0.25
+    holed = as_rows(np.where(missing, np.nan, new))
+    tables = np.array(model.impute(holed, n_draws=30))
+    for share in (0.9, 0.5):
+        low, high = np.quantile(tables, [0.5 - share / 2, 0.5 + share / 2], axis=0)
+        held = ((low <= new) & (new <= high))[missing].mean()
+        assert held == pytest.approx(share, abs=0.12)

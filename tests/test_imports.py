@@ -90,7 +90,7 @@ ALLOWED = {
     "_knots": {"numpy", "scipy"},
     "_scaling": {"numpy", "sklearn", "_arrays", "_warn"},
     "_marginal": {"numpy", "scipy", "_knots"},
-    "_quantile_maps": {"numpy", "_marginal"},
+    "_quantile_maps": {"numpy", "_knots", "_marginal"},
     "_arrays": {"numpy", "sklearn"},
     "_cells": {"numpy", "sklearn", "_engine", "_validation", "_warn"},
     "_blocks": {"numpy", "sklearn", "_arrays", "_engine", "_table", "likelihoods"},

@@ -136,3 +136,15 @@ def test_missing_draws_stay_missing():
     mapped = maps.apply(np.array([[np.nan], [1.0]]), 0)
     assert np.isnan(mapped[0, 0])
     assert mapped[1, 0] == pytest.approx(0, abs=0.1)
+
+
+def test_of_one_row_draws_are_moved_by_as_much_as_they_vary():
+    rng = np.random.default_rng(0)
+    cells = rng.normal(size=(3000, 1))
+    maps = QuantileMaps.fit([0], cells, None, cells + 1)
+    all_but_known = 0.5 + 0.01 * rng.normal(size=(400, 1))
+    np.testing.assert_allclose(maps.apply(all_but_known, 0, 400), all_but_known, atol=0.05)
+    unknown = 1 + rng.normal(size=(400, 1))
+    moved = maps.apply(np.concatenate([all_but_known, unknown]), 0, 400)
+    np.testing.assert_allclose(moved[:400], all_but_known, atol=0.05)
+    np.testing.assert_allclose(moved[400:], unknown - 1, atol=0.3)
