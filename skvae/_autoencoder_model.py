@@ -16,8 +16,11 @@ from ._columns import BlockSpec
 from ._kernel_density import log_density_around
 from ._latent_model import TINY, LatentModel, Moment, Seen, hide_more
 from ._networks import MLP
+from ._noise import correlating
 from ._principal import deviations, principal_axes
 
+# Columns whose noise may go together in filled gaps: there is a number for each two of them.
+MOST_CORRELATED = 256
 # Noise in working units with which an autoencoder's rows are scored: errors far below what a
 # column varies would else decide.
 BLUR = 0.2
@@ -58,6 +61,7 @@ class Autoencoder(LatentModel):
     gain = 3**0.5
     noise_scale: Tensor
     shared_in_gaps: Tensor
+    correlating: Tensor
     code_center: Tensor
     code_scale: Tensor
     neighbours: Tensor
@@ -111,6 +115,8 @@ class Autoencoder(LatentModel):
         self.register_buffer("code_scale", torch.eye(n_components))
         # What the score compares rows with, where noise is: what training rows are restored to.
         self.n_noisy = sum(cells.stop - cells.start for cells in self.columns.with_variance)
+        n_correlated = self.n_noisy if self.n_noisy <= MOST_CORRELATED else 0
+        self.register_buffer("correlating", torch.eye(n_correlated))
         n_neighbours = n_neighbours if self.n_noisy else 0
         self.register_buffer("neighbours", torch.zeros(n_neighbours, self.n_noisy))
         self.register_buffer("neighbour_weight", torch.ones(n_neighbours))
@@ -191,21 +197,30 @@ class Autoencoder(LatentModel):
         through_encoder(through_decoder(weighted(self._grad(seen, out), weight)))
 
     def fit_gaps(self, x: Tensor, weight: Tensor | None, generator: Generator) -> None:
-        """Learn the shared vectors of cells from such as are hidden from the encoder."""
-        if self.columns.learning:
-            of_shown = self.shared.clone()
-            self._fit_shared_to(self._with_hidden(x, generator), weight, generator)
-            self.shared_in_gaps.copy_(self.shared)
-            self.shared.copy_(of_shown)
+        """Learn the shared vectors of cells, and their correlations, from such as are hidden."""
+        if not self.columns.learning:
+            return
+        hidden, of_shown = self._to_hide(x, generator), self.shared.clone()
+        seen = self._see_without(x, hidden)
+        self._fit_shared_to(seen, weight, generator)
+        self.shared_in_gaps.copy_(self.shared)
+        self.shared.copy_(of_shown)
+        if len(self.correlating):
+            errors = seen.cells - self.columns.mean(self._out(seen), self.shared_in_gaps)
+            errors, hidden = self.columns.noisy(errors), self.columns.noisy(hidden)
+            self.correlating.copy_(correlating(errors, hidden, weight))
 
-    def _with_hidden(self, x: Tensor, generator: Generator) -> Seen:
-        """Return rows some of whose known cells are hidden; only these are said to be observed."""
-        known = ~torch.isnan(x)
-        visible = hide_more(self._of_columns(known.to(x.dtype)), generator)
-        visible_cells = visible.index_select(-1, self.column_of) if self.is_wide else visible
-        hidden = known & (visible_cells == 0)
-        cells = self.columns.with_gaps(x.masked_fill(~known, 0), ~known)
-        return Seen(cells, hidden.to(x.dtype), self.see(x.masked_fill(hidden, math.nan)).input)
+    def _to_hide(self, x: Tensor, generator: Generator) -> Tensor:
+        """Return ones for some of the cells that are known, as training hides them, else zeros."""
+        known = (~torch.isnan(x)).to(x.dtype)
+        visible = hide_more(self._of_columns(known), generator)
+        return known - (visible.index_select(-1, self.column_of) if self.is_wide else visible)
+
+    def _see_without(self, x: Tensor, hidden: Tensor) -> Seen:
+        """Return rows some of whose cells are hidden; only these are said to be observed."""
+        missing = torch.isnan(x)
+        cells = self.columns.with_gaps(x.masked_fill(missing, 0), missing)
+        return Seen(cells, hidden, self.see(x.masked_fill(hidden > 0, math.nan)).input)
 
     def fit_codes(self, x: Tensor, weight: Tensor | None) -> None:
         """Learn the normal distribution of the codes of (weighted) rows, and keep some rows."""
@@ -304,8 +319,19 @@ class Autoencoder(LatentModel):
 
     def complete(self, x: Tensor, n_draws: int, generator: Generator) -> Tensor:
         seen = self.see(x)
-        out = self._out(seen)[:, None].expand(-1, n_draws, -1)
-        return self.columns.sample(out, self.shared_in_gaps, generator, seen.cells[:, None])
+        out, cells = self._out(seen)[:, None], seen.cells[:, None]
+        of_draws = out.expand(-1, n_draws, -1)
+        drawn = self.columns.sample(of_draws, self.shared_in_gaps, generator, cells)
+        if len(self.correlating):
+            self._correlate(drawn, self.columns.mean(out, self.shared_in_gaps, cells))
+        return drawn
+
+    def _correlate(self, drawn: Tensor, mean: Tensor) -> None:
+        """Let noise of drawn rows go together as errors in hidden cells do, in place."""
+        cells = self.columns.noisy(torch.arange(self.columns.n_cells))
+        scale = self.shared_in_gaps[0, cells].sqrt()
+        noise = (drawn - mean)[..., cells] / scale
+        drawn[..., cells] = mean[..., cells] + noise @ self.correlating.t() * scale
 
     def _out(self, seen: Seen) -> Tensor:
         return self.decoder(self.encoder(seen.input))

@@ -51,8 +51,7 @@ class CellsMixin:
             curve, as ordinal ones and those under scaling="quantile" are), categories with the
             likeliest level, flags in an array with their probability. What is drawn for a frame
             has the grid, the range and the frequent values of its column, as in `sample`. Draws of
-            the VAE have codes of their own; those of the autoencoder differ by noise alone, which
-            is drawn for each cell by itself.
+            the VAE have codes of their own; those of the autoencoder differ by noise alone.
         """
         cells = self._validated(X)[:]
         holed = np.flatnonzero(np.isnan(cells).any(axis=1))

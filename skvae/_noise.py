@@ -1,4 +1,4 @@
-"""Noise of a distribution: at random, or spread evenly over the draws of a row."""
+"""Noise of a distribution: at random, spread evenly over draws of a row, or going together."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ from torch import Generator, Tensor
 
 # Draws by which it is known where each part of a t-distribution lies.
 DRAWS_OF_A_PART = 101
+# Rows that are granted to two cells that have nothing to do with one another.
+ROWS_APART = 5
+# The least variance of a part of the noise that goes together, as a share of that of a cell.
+LEAST_SHARE = 1e-3
+TINY = 1e-30
 
 
 class EvenGenerator(Generator):
@@ -54,3 +59,22 @@ def _in_order_of(noise: Tensor, parts: Tensor) -> Tensor:
     """Return these parts of a distribution, in the order that noise has along the first axis."""
     parts = parts.to(noise).view(-1, *[1] * (noise.ndim - 1))
     return noise.scatter(0, noise.argsort(0), parts.expand_as(noise))
+
+
+def correlating(errors: Tensor, observed: Tensor, weight: Tensor | None) -> Tensor:
+    """Return the matrix by which independent noise of cells goes together as their errors do.
+
+    That is a root of the correlations of the cells that are observed (ones, else zeros) in
+    (weighted) rows, whose lines have length one. Few rows that have both of two cells tell little.
+    """
+    observed = observed.double()
+    errors = errors.double() * observed
+    share = torch.ones_like(observed[:, :1]) if weight is None else weight / weight.mean()
+    n_both = (observed * share).t() @ observed
+    covariance = (errors * share).t() @ errors / n_both.clamp(min=TINY)
+    scale = covariance.diagonal().clamp(min=TINY).rsqrt()
+    correlation = (covariance * scale * scale[:, None]).clamp(-1, 1)
+    correlation *= n_both / (n_both + ROWS_APART)
+    spread, axes = torch.linalg.eigh(correlation.fill_diagonal_(1))
+    root = axes * spread.clamp(min=LEAST_SHARE).sqrt() @ axes.t()
+    return root / torch.linalg.vector_norm(root, dim=1, keepdim=True)

@@ -149,3 +149,13 @@ def test_draws_for_a_gap_vary_as_much_as_what_it_hides(Estimator, in_fit, as_row
         low, high = np.quantile(tables, [0.5 - share / 2, 0.5 + share / 2], axis=0)
         held = ((low <= new) & (new <= high))[missing].mean()
         assert held == pytest.approx(share, abs=0.12)
+
+
+def test_what_two_gaps_of_a_row_hide_is_drawn_together(Estimator):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(800, 5))
+    X[:, 1] = X[:, 0] + 0.3 * rng.normal(size=800)
+    model = quick(Estimator, max_iter=100).fit(np.where(rng.random(X.shape) < 0.2, np.nan, X))
+    X[:, :2] = np.nan  # of which the others tell nothing
+    (filled,) = model.impute(X, n_draws=1)
+    assert np.corrcoef(filled[:, 0], filled[:, 1])[0, 1] > 0.6

@@ -120,7 +120,7 @@ ALLOWED = {
     "_optimizer": {"torch"},
     "_rows": {"torch"},
     "_autoencoder_model": {"torch", "_bounds", "_columns", "_latent_model", "_networks"}
-    | {"_kernel_density", "_principal"},
+    | {"_kernel_density", "_noise", "_principal"},
     "_vae_model": {"torch", "_bounds", "_columns", "_importance", "_latent_model", "_networks"},
     "_latent_model": {"torch", "_columns", "_networks", "_noise", "_real"},
     "_principal": {"torch"},

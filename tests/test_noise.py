@@ -1,4 +1,4 @@
-"""Noise that is spread evenly over the draws of a row, so that means over these are not off."""
+"""Noise spread evenly over the draws of a row, so that means are not off, or going together."""
 
 import numpy as np
 import pandas as pd
@@ -9,7 +9,7 @@ from scipy.stats import norm, t
 from torch import Generator
 
 from skvae import VAETransformer
-from skvae._noise import EvenGenerator, normal_like, t_like
+from skvae._noise import EvenGenerator, correlating, normal_like, t_like
 
 N_DRAWS = 256
 
@@ -61,3 +61,29 @@ def test_means_that_are_filled_in_are_those_of_draws_in_all_columns(settings):
     tables = model.impute(holed, n_draws=40)
     of_draws = sum(table[numbers].where(missing).mean() for table in tables) / 40
     np.testing.assert_allclose(means, of_draws, rtol=0.09)  # .8 to 1.3 before
+
+
+def test_noise_goes_together_as_errors_do():
+    rng = np.random.default_rng(0)
+    truth = np.array([[1, 0.8, 0], [0.8, 1, -0.5], [0, -0.5, 1]])
+    errors = torch.from_numpy(rng.multivariate_normal(np.zeros(3), truth, 4000) * [1, 50, 0.01])
+    observed = torch.from_numpy(rng.random(errors.shape) < 0.6).double()
+    matrix = correlating(errors, observed, None)
+    np.testing.assert_allclose(matrix @ matrix.T, truth, atol=0.06)
+
+
+def test_weights_of_rows_count_like_repetitions():
+    rng = np.random.default_rng(0)
+    errors = torch.from_numpy(rng.normal(size=(40, 3)))
+    observed = torch.from_numpy(rng.random(errors.shape) < 0.6).double()
+    times = torch.from_numpy(rng.integers(0, 3, 40))
+    weighted = correlating(errors, observed, times[:, None].double())
+    rows = torch.arange(40).repeat_interleave(times)
+    repeated = correlating(errors[rows], observed[rows], None)
+    np.testing.assert_allclose(weighted, repeated, atol=0.02)  # few rows are many or one
+
+
+def test_cells_never_seen_together_have_noise_of_their_own():
+    observed = torch.eye(4)[torch.arange(40) % 4]
+    matrix = correlating(torch.ones(40, 4), observed, None)
+    np.testing.assert_allclose(matrix, np.eye(4), atol=1e-12)
