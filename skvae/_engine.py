@@ -35,6 +35,8 @@ from .likelihoods import Likelihood, class_of
 IN_MEMORY_BYTES = 2**26
 # Rows from which means of features, and what is learned of a trained model, are taken.
 MANY_ROWS = 2_000
+# The same of what is hidden, where it takes many passes to fill that.
+ROWS_TO_REFILL = 256
 # Held-out rows from which a value for each feature is estimated, else one for all of them.
 ENOUGH_ROWS = 100
 # Rows of the PCA that training starts from, and how many numbers they may hold.
@@ -285,7 +287,9 @@ def _finished(model: LatentModel, rows: Rows, seed: int) -> LatentModel:
             if few:
                 model.scale_variances(learned)
         # What is hidden is about as hard to tell where a model was trained, and few tell little.
-        model.fit_gaps(*(some.join(held_out) if few else held_out), _generator(seed))
+        telling = some.join(held_out) if few else held_out
+        n = MANY_ROWS if model.masks else ROWS_TO_REFILL
+        model.fit_gaps(*telling.some(n), _generator(seed))
         model.fit_codes(*some)
     return model
 

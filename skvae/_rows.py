@@ -32,6 +32,10 @@ class Part(NamedTuple):
         weight = None if self.weight is None else self.weight.index_select(0, indices)
         return Part(self.x.index_select(0, indices), weight)
 
+    def some(self, n: int) -> Part:
+        """Return at most n of the rows, from all over: they may be sorted."""
+        return self.take(spread(len(self.x), n).to(self.x.device))
+
     def split(self, size: int) -> Iterator[Part]:
         """Yield the rows in order, this many at a time; the last part may be short."""
         weights = repeat(None) if self.weight is None else self.weight.split(size)
@@ -74,7 +78,7 @@ class Rows:
 
     def some_held_out(self, n: int) -> Part:
         """Return at most n of the rows held out, from all over, too."""
-        return self.held_out.take(spread(self.n_held_out, n).to(self.held_out.x.device))
+        return self.held_out.some(n)
 
 
 class RowsInMemory(Rows):
@@ -92,7 +96,7 @@ class RowsInMemory(Rows):
             yield from self.train.take(indices).split(size)
 
     def some(self, n: int) -> Part:
-        return self.train.take(spread(self.n_train, n).to(self.train.x.device))
+        return self.train.some(n)
 
 
 class BlockRows(Rows):
