@@ -329,7 +329,7 @@ class Autoencoder(LatentModel):
     def _correlate(self, drawn: Tensor, mean: Tensor) -> None:
         """Let noise of drawn rows go together as errors in hidden cells do, in place."""
         cells = self.columns.noisy(torch.arange(self.columns.n_cells))
-        scale = self.shared_in_gaps[0, cells].sqrt()
+        scale = self.shared_in_gaps[0, cells].sqrt().clamp(min=TINY)
         noise = (drawn - mean)[..., cells] / scale
         drawn[..., cells] = mean[..., cells] + noise @ self.correlating.t() * scale
 

@@ -159,3 +159,12 @@ def test_what_two_gaps_of_a_row_hide_is_drawn_together(Estimator):
     X[:, :2] = np.nan  # of which the others tell nothing
     (filled,) = model.impute(X, n_draws=1)
     assert np.corrcoef(filled[:, 0], filled[:, 1])[0, 1] > 0.6
+
+
+def test_a_column_with_one_known_value_leaves_others_filled(Estimator):
+    X = make_rows(40, 3)
+    X[1:, 1] = np.nan
+    X[20:, 0] = np.nan
+    for filled in quick(Estimator).fit(X).impute(X, n_draws=2):
+        assert np.isfinite(filled).all()
+        assert (filled[:, 1] == X[0, 1]).all()
