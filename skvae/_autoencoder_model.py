@@ -201,7 +201,8 @@ class Autoencoder(LatentModel):
         if not self.columns.learning:
             return
         hidden, of_shown = self._to_hide(x, generator), self.shared.clone()
-        seen = self._see_without(x, hidden)
+        shown = self.see(x.masked_fill(hidden > 0, math.nan)).input
+        seen = self.see(x)._replace(observed=hidden, input=shown)
         self._fit_shared_to(seen, weight, generator)
         self.shared_in_gaps.copy_(self.shared)
         self.shared.copy_(of_shown)
@@ -213,14 +214,7 @@ class Autoencoder(LatentModel):
     def _to_hide(self, x: Tensor, generator: Generator) -> Tensor:
         """Return ones for some of the cells that are known, as training hides them, else zeros."""
         known = (~torch.isnan(x)).to(x.dtype)
-        visible = hide_more(self._of_columns(known), generator)
-        return known - (visible.index_select(-1, self.column_of) if self.is_wide else visible)
-
-    def _see_without(self, x: Tensor, hidden: Tensor) -> Seen:
-        """Return rows some of whose cells are hidden; only these are said to be observed."""
-        missing = torch.isnan(x)
-        cells = self.columns.with_gaps(x.masked_fill(missing, 0), missing)
-        return Seen(cells, hidden, self.see(x.masked_fill(hidden > 0, math.nan)).input)
+        return known - self._of_cells(hide_more(self._of_columns(known), generator))
 
     def fit_codes(self, x: Tensor, weight: Tensor | None) -> None:
         """Learn the normal distribution of the codes of (weighted) rows, and keep some rows."""
@@ -329,6 +323,7 @@ class Autoencoder(LatentModel):
     def _correlate(self, drawn: Tensor, mean: Tensor) -> None:
         """Let noise of drawn rows go together as errors in hidden cells do, in place."""
         cells = self.columns.noisy(torch.arange(self.columns.n_cells))
+        # (Where one value is known of a column, it has no noise.)
         scale = self.shared_in_gaps[0, cells].sqrt().clamp(min=TINY)
         noise = (drawn - mean)[..., cells] / scale
         drawn[..., cells] = mean[..., cells] + noise @ self.correlating.t() * scale

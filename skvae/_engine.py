@@ -286,7 +286,7 @@ def _finished(model: LatentModel, rows: Rows, seed: int) -> LatentModel:
             model.fit_shared(*held_out, _generator(seed))
             if few:
                 model.scale_variances(learned)
-        # What is hidden is about as hard to tell where a model was trained, and few tell little.
+        # What is hidden is nearly as hard to tell in rows of the training, and few tell little.
         telling = some.join(held_out) if few else held_out
         n = MANY_ROWS if model.masks else ROWS_TO_REFILL
         model.fit_gaps(*telling.some(n), _generator(seed))

@@ -145,8 +145,7 @@ class LatentModel(nn.Module):
         visible = self._of_columns(observed)
         if generator is not None:
             visible = hide_more(visible, generator)
-        visible_cells = visible.index_select(-1, self.column_of) if self.is_wide else visible
-        shown = self.columns.embed(cells) * visible_cells
+        shown = self.columns.embed(cells) * self._of_cells(visible)
         cells = self.columns.with_gaps(cells, missing)
         return Seen(cells, observed, torch.cat([shown, visible], -1))
 
@@ -175,6 +174,10 @@ class LatentModel(nn.Module):
     def _of_columns(self, of_cells: Tensor) -> Tensor:
         """Return what the first cell of each column has."""
         return of_cells.index_select(-1, self.first_cell) if self.is_wide else of_cells
+
+    def _of_cells(self, of_columns: Tensor) -> Tensor:
+        """Return for each cell what its column has."""
+        return of_columns.index_select(-1, self.column_of) if self.is_wide else of_columns
 
     def _code(self, shown: Tensor) -> Tensor:
         """Return the codes of rows that are shown to the encoder."""

@@ -69,10 +69,11 @@ def correlating(errors: Tensor, observed: Tensor, weight: Tensor | None) -> Tens
     """
     observed = observed.double()
     errors = errors.double() * observed
-    share = torch.ones_like(observed[:, :1]) if weight is None else weight / weight.mean()
-    n_both = (observed * share).t() @ observed
-    covariance = (errors * share).t() @ errors / n_both.clamp(min=TINY)
+    counted = observed if weight is None else observed * weight
+    n_both = counted.t() @ observed
+    covariance = (errors * counted).t() @ errors / n_both.clamp(min=TINY)
     scale = covariance.diagonal().clamp(min=TINY).rsqrt()
+    # Variances are those of more rows, so that what few have in common may exceed them.
     correlation = (covariance * scale * scale[:, None]).clamp(-1, 1)
     correlation *= n_both / (n_both + ROWS_APART)
     spread, axes = torch.linalg.eigh(correlation.fill_diagonal_(1))
