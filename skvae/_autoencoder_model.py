@@ -102,7 +102,7 @@ class Autoencoder(LatentModel):
         # Where hidden layers are tied, their gradients at a PCA are zero. In a mixed table, an odd
         # level would move the code along the skip, and spoil numbers that are as usual.
         skip = self.columns.are_means and not (tied and hidden_layer_sizes)
-        self.starts_linear = skip
+        self.starts_linear, self.hides_more = skip, masks
         self.encoder = MLP([self.n_inputs, *sizes], activation, None, skip)
         sizes = [*sizes[::-1], n_outputs]
         self.decoder = MLP(sizes, activation, self.encoder.weights if tied else None, skip)

@@ -84,6 +84,7 @@ class LatentModel(nn.Module):
     n_training_draws = 1  # of each code
     draws_codes = False  # whether a row has many codes, which are drawn
     starts_linear = False  # whether training starts from a PCA
+    hides_more = False  # whether training hides more cells than are missing
 
     def __init__(self, blocks: Sequence[BlockSpec], masks: bool = False, **config: Any):
         super().__init__()

@@ -42,6 +42,11 @@ class Part(NamedTuple):
         for x, weight in zip(self.x.split(size), weights, strict=False):
             yield Part(x, weight)
 
+    def repeated(self, n: int) -> Part:
+        """Return the rows as many times as make about n, at least once."""
+        indices = torch.arange(len(self.x), device=self.x.device)
+        return self.take(indices.repeat(max(1, n // max(1, len(self.x)))))
+
     def join(self, other: Part) -> Part:
         """Return these rows and then the others."""
         weight = None

@@ -13,8 +13,8 @@ from helpers import Laplace, make_curve, make_rows, quick
 from sklearn.exceptions import NotFittedError
 
 from skvae import AutoencoderTransformer, VAETransformer, _training
-from skvae._rows import Part
-from skvae._training import Progress, cosine
+from skvae._rows import Part, RowsInMemory
+from skvae._training import Progress, cosine, judging
 
 
 def outputs(model, X):
@@ -402,6 +402,29 @@ def test_the_loss_of_rows_is_the_mean_of_each_alone():
     alone = [losses(model, Part(row, None), Part(x[:0], None))[0] for row in x.split(1)]
     found = losses(model, Part(x[:40], None), Part(x[40:], None))
     assert found == pytest.approx([np.mean(alone[:40]), np.mean(alone[40:])], rel=1e-4)
+
+
+def test_with_gaps_few_held_out_rows_judge_several_times_with_other_cells_hidden(X):
+    X = X.astype(np.float32)
+    X[::3, 0] = np.nan
+    model = quick(AutoencoderTransformer, likelihood="gaussian").fit(X).module_
+    x = torch.from_numpy(X)
+    rows = RowsInMemory(Part(x[20:], None), Part(x[:20], None))
+    judges = judging(model, rows)
+    assert len(judges.x) == 2 * len(X[20:])
+
+    def spread(held_out):
+        gauges = [_training.Gauge(model, rows.some(1), held_out, 1000, seed) for seed in range(20)]
+        return np.std([gauge.losses()[1] for gauge in gauges])
+
+    assert spread(judges) < 0.8 * spread(rows.held_out)
+
+
+def test_rows_without_gaps_judge_once(Estimator, X):
+    model = quick(Estimator).fit(X).module_
+    train, held_out = (Part(torch.tensor(part), None) for part in (X[20:], X[:20]))
+    rows = RowsInMemory(train, held_out)
+    assert judging(model, rows) is rows.held_out
 
 
 # --------------------------------------------------------------------------------- warm starts
