@@ -289,7 +289,12 @@ class AutoencoderTransformer(BaseAutoencoder):
         return config | {"n_neighbours": 0}  # outliers are among them
 
     def _training_parameters(self, config):
-        return {"warmup": 0.0, "grace": 0.0, "tolerated_loss": math.inf}
+        return {
+            "learning_rate": float(self.learning_rate),
+            "warmup": 0.0,
+            "grace": 0.0,
+            "tolerated_loss": math.inf,
+        }
 
     def _finish(self, X, weights, seed):
         self.latent_density_ = None

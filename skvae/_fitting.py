@@ -101,7 +101,7 @@ class FittingMixin:
     def _training_parameters(self, config):
         """Return the numbers of a `Plan` that are the model's own, of which `config` are known.
 
-        That is `warmup`, `grace` and `tolerated_loss`.
+        That is `learning_rate`, `warmup`, `grace` and `tolerated_loss`.
         """
         raise NotImplementedError
 
@@ -278,7 +278,6 @@ class FittingMixin:
         return Plan(
             max_iter=max_iter,
             batch_size=batch_size,
-            learning_rate=float(self.learning_rate),
             weight_decay=float(self.weight_decay),
             patience=int(patience),
             tol=float(self.tol),

@@ -93,8 +93,8 @@ class VAETransformer(BaseAutoencoder):
         the likelihood is "multinomial" alone: that ranks better, as which films a user may like.
     warmup_fraction : float or "auto", default="auto"
         Share of `max_iter` in which the weight of the KL term rises from 0 to `beta`. "auto" is
-        0.2 with one training draw, so that components are not given up early, and 0 with more,
-        which have no need of it.
+        0.2 with one training draw, so that components are not given up early, and 0.1 with more,
+        which have less need of it.
     n_draws : int, default=128
         Draws for the importance-sampling estimate of log p(x) in `score_samples`. More draws give
         a tighter estimate, in proportion slower; a power of two is best. `impute` takes as many,
@@ -107,8 +107,9 @@ class VAETransformer(BaseAutoencoder):
         flags, counts or levels it is 256 codes, else of more than 64 columns 128, with gaps or
         without; at most 2 draws of more than 256 columns; 1 where `beta` is not 1, which is about
         the ELBO.
-    learning_rate : float, default=2e-3
+    learning_rate : float or "auto", default="auto"
         Highest step size of Adam; it rises shortly, then falls along a cosine over `max_iter`.
+        "auto" is 2e-3 with one training draw, 4e-3 with more.
     weight_decay : float, default=0.0
         Decoupled weight decay (AdamW) of the weight matrices.
     batch_size : int or "auto", default="auto"
@@ -222,6 +223,7 @@ class VAETransformer(BaseAutoencoder):
     _rules = RULES | {
         "beta": (Interval(Real, 0, np.inf), AUTO),
         "warmup_fraction": (Interval(Real, 0, 1, "[]"), AUTO),
+        "learning_rate": (*RULES["learning_rate"], AUTO),
         "n_draws": (Interval(Integral, 1, np.inf),),
         "n_training_draws": (Interval(Integral, 1, np.inf), AUTO),
     }
@@ -256,7 +258,7 @@ class VAETransformer(BaseAutoencoder):
         warmup_fraction="auto",
         n_draws=128,
         n_training_draws="auto",
-        learning_rate=2e-3,
+        learning_rate="auto",
         weight_decay=0.0,
         batch_size="auto",
         max_iter="auto",
@@ -331,7 +333,9 @@ class VAETransformer(BaseAutoencoder):
     def _training_parameters(self, config):
         n_draws = config["n_training_draws"]
         warmup = resolved(self.warmup_fraction, _defaults.warmup_fraction, n_draws)
+        learning_rate = resolved(self.learning_rate, _defaults.learning_rate, n_draws)
         return {
+            "learning_rate": float(learning_rate),
             "warmup": float(warmup),
             "grace": GRACE,  # it may take a while until the codes are worth their KL
             # Beyond that, what is learned is learned by heart.

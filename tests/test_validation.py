@@ -47,7 +47,7 @@ MISTYPED = {
     "activation": [None, np.tanh, 3],
     "likelihood": [None, 3],
     "scaling": [1, 2.5],
-    "learning_rate": ["fast", None],
+    "learning_rate": [None, [1e-3]],
     "weight_decay": [None, "some"],
     "batch_size": [2.5, None],
     "max_iter": [10.0, None],
