@@ -288,7 +288,7 @@ class AutoencoderTransformer(BaseAutoencoder):
     def _brief(self, config):
         return config | {"n_neighbours": 0}  # outliers are among them
 
-    def _training_parameters(self, config):
+    def _training_parameters(self, config, n_samples):
         return {
             "learning_rate": float(self.learning_rate),
             "warmup": 0.0,

@@ -6,6 +6,8 @@ import numpy as np
 
 # Steps of the optimiser that suffice for most tables; above so many rows they grow.
 N_STEPS, MANY_ROWS = 4_000, 10_000
+# Training rows below which a VAE takes small steps, with the whole KL term from the start.
+FEW_ROWS = 500
 # The width that hidden layers may have however few the rows.
 LEAST_WIDTH = 128
 # Columns above which the time of a step goes somewhat, and altogether, with the draws.
@@ -141,17 +143,23 @@ def beta(shares_out_total):
     return 0.5 if shares_out_total else 1.0
 
 
-def warmup_fraction(n_training_draws):
+def warmup_fraction(n_training_draws, n_samples):
     """Return a fifth where training takes one draw, which is when components are given up.
 
-    With several it is a tenth: they give up fewer, but not none.
+    With several it is a tenth: they give up fewer, but not none; and nothing for few rows.
     """
-    return 0.2 if n_training_draws == 1 else 0.1
+    if n_training_draws == 1:
+        return 0.2
+    return 0.1 if n_samples >= FEW_ROWS else 0.0
 
 
-def learning_rate(n_training_draws):
-    """Return the step size where training takes one draw, or several, which are less noisy."""
-    return 2e-3 if n_training_draws == 1 else 4e-3
+def learning_rate(n_training_draws, n_samples):
+    """Return the step size: larger for several draws, which are less noisy than one.
+
+    But few rows would be learned by heart before their finer structure is: columns that are nearly
+    functions of others, as the radius and the area of a cell.
+    """
+    return 4e-3 if n_training_draws > 1 and n_samples >= FEW_ROWS else 2e-3
 
 
 def max_iter(n_samples, batch_size, share_missing=0.0, more=1.0):

@@ -98,8 +98,8 @@ class FittingMixin:
         """Return the arguments of a model that need only tell which rows look like outliers."""
         return config
 
-    def _training_parameters(self, config):
-        """Return the numbers of a `Plan` that are the model's own, of which `config` are known.
+    def _training_parameters(self, config, n_samples):
+        """Return the numbers of a `Plan` that are the model's own, for so many training rows.
 
         That is `learning_rate`, `warmup`, `grace` and `tolerated_loss`.
         """
@@ -281,7 +281,7 @@ class FittingMixin:
             weight_decay=float(self.weight_decay),
             patience=int(patience),
             tol=float(self.tol),
-            **self._training_parameters(config),
+            **self._training_parameters(config, n_samples),
         )
 
     def _attributes(self, job, module, table, history):

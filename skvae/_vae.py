@@ -94,7 +94,7 @@ class VAETransformer(BaseAutoencoder):
     warmup_fraction : float or "auto", default="auto"
         Share of `max_iter` in which the weight of the KL term rises from 0 to `beta`. "auto" is
         0.2 with one training draw, so that components are not given up early, and 0.1 with more,
-        which have less need of it.
+        which have less need of it; but with more and fewer than 500 training rows it is 0.
     n_draws : int, default=128
         Draws for the importance-sampling estimate of log p(x) in `score_samples`. More draws give
         a tighter estimate, in proportion slower; a power of two is best. `impute` takes as many,
@@ -109,7 +109,7 @@ class VAETransformer(BaseAutoencoder):
         the ELBO.
     learning_rate : float or "auto", default="auto"
         Highest step size of Adam; it rises shortly, then falls along a cosine over `max_iter`.
-        "auto" is 2e-3 with one training draw, 4e-3 with more.
+        "auto" is 4e-3 with several training draws from 500 training rows on, else 2e-3.
     weight_decay : float, default=0.0
         Decoupled weight decay (AdamW) of the weight matrices.
     batch_size : int or "auto", default="auto"
@@ -330,10 +330,10 @@ class VAETransformer(BaseAutoencoder):
         by_row = _blocks.is_coarse(x) or (n_columns <= A_FEW_COLUMNS and _blocks.is_smooth(x))
         return "heteroscedastic_student_t" if by_row else "student_t"
 
-    def _training_parameters(self, config):
-        n_draws = config["n_training_draws"]
-        warmup = resolved(self.warmup_fraction, _defaults.warmup_fraction, n_draws)
-        learning_rate = resolved(self.learning_rate, _defaults.learning_rate, n_draws)
+    def _training_parameters(self, config, n_samples):
+        of_fit = config["n_training_draws"], n_samples
+        warmup = resolved(self.warmup_fraction, _defaults.warmup_fraction, *of_fit)
+        learning_rate = resolved(self.learning_rate, _defaults.learning_rate, *of_fit)
         return {
             "learning_rate": float(learning_rate),
             "warmup": float(warmup),

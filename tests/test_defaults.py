@@ -232,3 +232,15 @@ def test_powers_of_two_are_powers_of_two():
     np.testing.assert_array_equal(np.log2(powers) % 1, 0)
     assert powers.min() == 32
     assert powers.max() == 512
+
+
+@pytest.mark.parametrize(("n_samples", "n_draws"), [(300, 5), (800, 5), (800, 1)])
+def test_only_several_draws_of_many_rows_take_large_steps(n_samples, n_draws):
+    model = quick(VAETransformer, n_training_draws=n_draws, early_stopping=False, max_iter=3)
+    model.set_params(learning_rate="auto", warmup_fraction="auto")
+    X = make_rows(n_samples, 4)
+    given = {"learning_rate": 2e-3, "warmup_fraction": 0.2 if n_draws == 1 else 0.0}
+    if n_samples == 800 and n_draws == 5:
+        given = {"learning_rate": 4e-3, "warmup_fraction": 0.1}
+    chosen = model.fit(X).score_samples(X)
+    np.testing.assert_array_equal(chosen, model.set_params(**given).fit(X).score_samples(X))
