@@ -46,8 +46,8 @@ class CellsMixin:
         -------
         X_filled : {ndarray, data frame} of shape (n_samples, n_features), or a list of these
             The rows without gaps, as an array, or as a frame (of the library of `fit`) if `fit`
-            was given one; known cells are as they were. (A column of a frame of which `fit` knew no
-            cell stays empty, as nothing tells what its values are.) Numbers are filled with
+            was given one; known cells are as they were. (A column of a frame that was empty in
+            `fit` stays so, as nothing tells what its values are.) Numbers are filled with
             E[x_missing | x_known] (by the mean of 256 draws where columns are mapped along a
             curve, as ordinal ones and those under scaling="quantile" are), categories with the
             likeliest level, flags in an array with their probability. What is drawn for a frame
