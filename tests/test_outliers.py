@@ -194,8 +194,8 @@ def test_about_the_share_is_flagged_where_a_part_of_the_rows_places_the_threshol
 @pytest.mark.parametrize("Estimator", ESTIMATORS)
 @pytest.mark.parametrize("as_rows", [np.asarray, csr_array, pd.DataFrame])
 def test_the_threshold_may_be_that_of_new_rows(Estimator, as_rows):
-    X = make_rows(2600, 8)
-    X, X_new = as_rows(X[:600]), as_rows(X[600:])
+    X = make_rows(2400, 8)
+    X, X_new = as_rows(X[:400]), as_rows(X[400:])
     settings = {"n_components": 6, "hidden_layer_sizes": (64,), "max_iter": 60}
     of_training, of_new = (
         quick(Estimator, contamination=share, **settings).fit(X) for share in (0.1, "auto")
