@@ -115,7 +115,8 @@ class Autoencoder(LatentModel):
         self.register_buffer("code_scale", torch.eye(n_components))
         # What the score compares rows with, where noise is: what training rows are restored to.
         self.n_noisy = sum(cells.stop - cells.start for cells in self.columns.with_variance)
-        n_correlated = self.n_noisy if self.n_noisy <= MOST_CORRELATED else 0
+        n_joining = sum(cells.stop - cells.start for cells in self.columns.joining)
+        n_correlated = n_joining if n_joining <= MOST_CORRELATED else 0
         self.register_buffer("correlating", torch.eye(n_correlated))
         n_neighbours = n_neighbours if self.n_noisy else 0
         self.register_buffer("neighbours", torch.zeros(n_neighbours, self.n_noisy))
@@ -208,7 +209,7 @@ class Autoencoder(LatentModel):
         self.shared.copy_(of_shown)
         if len(self.correlating):
             errors = seen.cells - self.columns.mean(self._out(seen), self.shared_in_gaps)
-            errors, hidden = self.columns.noisy(errors), self.columns.noisy(hidden)
+            errors, hidden = self.columns.together(errors), self.columns.together(hidden)
             self.correlating.copy_(correlating(errors, hidden, weight))
 
     def _to_hide(self, x: Tensor, generator: Generator) -> Tensor:
@@ -322,7 +323,7 @@ class Autoencoder(LatentModel):
 
     def _correlate(self, drawn: Tensor, mean: Tensor) -> None:
         """Let noise of drawn rows go together as errors in hidden cells do, in place."""
-        cells = self.columns.noisy(torch.arange(self.columns.n_cells))
+        cells = self.columns.together(torch.arange(self.columns.n_cells, device=drawn.device))
         # (Where one value is known of a column, it has no noise.)
         scale = self.shared_in_gaps[0, cells].sqrt().clamp(min=TINY)
         noise = (drawn - mean)[..., cells] / scale

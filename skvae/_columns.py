@@ -206,6 +206,16 @@ class Columns:
         """Return what the cells with such a variance have, side by side; there is one or more."""
         return joined([of_cells[..., cells] for cells in self.with_variance])
 
+    @property
+    def joining(self) -> list[slice]:
+        """Those of them whose noise may go together: what stops at a limit has to keep to it."""
+        likelihoods = [(slot.likelihood, slot.cells) for slot in self.slots]
+        return [cells for one, cells in likelihoods if one.shared_is_variance and not one.stops]
+
+    def together(self, of_cells: Tensor) -> Tensor:
+        """Return what the cells whose noise may go together have; there is one or more."""
+        return joined([of_cells[..., cells] for cells in self.joining])
+
     def reset_learned(self, shared: Tensor) -> None:
         """Set those of the shared vectors that are learned to what they start from."""
         for likelihood, cells, _ in self.slots:

@@ -303,7 +303,8 @@ class FittingMixin:
         }
         if history.validation_losses:
             scores = [-loss for loss in history.validation_losses]
-            best = max(*scores, -history.at_start)
+            # (Interrupted in warm-up, training keeps what it has last.)
+            best = -history.best if np.isfinite(history.best) else scores[-1]
             attributes |= {"validation_scores_": scores, "best_validation_score_": best}
         return attributes
 

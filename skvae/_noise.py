@@ -44,14 +44,14 @@ def _is_even(generator: Generator) -> bool:
 
 def _normal_parts(n: int) -> Tensor:
     """Return the middles of equally likely parts, ascending."""
-    return torch.special.ndtri((torch.arange(n, dtype=torch.float64) + 0.5) / n)
+    return torch.special.ndtri((torch.arange(n, dtype=torch.float64, device="cpu") + 0.5) / n)
 
 
 @functools.cache
 def _t_parts(n: int, df: float) -> Tensor:
     """Return about the same of Student's t."""
-    many = torch.empty(n, DRAWS_OF_A_PART, dtype=torch.float64)
-    drawn = t_like(many, df, Generator().manual_seed(0)).flatten().sort().values
+    many = torch.empty(n, DRAWS_OF_A_PART, dtype=torch.float64, device="cpu")
+    drawn = t_like(many, df, Generator("cpu").manual_seed(0)).flatten().sort().values
     return (drawn - drawn.flip(0))[DRAWS_OF_A_PART // 2 :: DRAWS_OF_A_PART] / 2  # symmetric
 
 

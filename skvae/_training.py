@@ -66,13 +66,13 @@ class Plan:
 class History:
     """What happened: at the end of each epoch the loss, in nats a row.
 
-    at_start : the loss of held-out rows before, where it is good enough to be kept.
+    best : the lowest loss by which weights were kept; infinite while there is none.
     is_over : whether training has ended by itself: after all epochs, or for lack of progress.
     """
 
     losses: list[float] = field(default_factory=list)
     validation_losses: list[float] = field(default_factory=list)
-    at_start: float = math.inf
+    best: float = math.inf
     is_over: bool = False
 
 
@@ -260,7 +260,6 @@ def train(
     divergence = Divergence(loss, plan.learning_rate)
     progress = Progress([optimizer.flat, model.shared], plan.tol)
     if rows.n_held_out and model.starts_linear:  # where training starts may be as good as it gets
-        history.at_start = judged
         progress.update(judged, keep=True)
     try:
         for epoch in range(plan.max_iter):
@@ -276,6 +275,7 @@ def train(
                 # While the weight of the KL term rises, the loss cannot tell progress.
                 if not plan.is_warming_up(epoch):
                     progress.update(judged, keep=rows.n_held_out > 0)
+                history.best = progress.best
                 if plan.is_in_grace(epoch):
                     progress.epochs_without = 0
                 is_last = epoch + 1 == plan.max_iter

@@ -13,6 +13,8 @@ import torch
 from helpers import make_rows, quick
 from sklearn.base import clone
 
+from skvae import _noise
+
 SEEDS = range(8)
 ROW_WISE = ["score_samples", "decision_function", "predict", "transform"]
 EXACT = {"rtol": 1e-7, "atol": 1e-9}
@@ -101,6 +103,17 @@ def test_samples_repeat_with_their_seed(Estimator, X):
     assert not np.allclose(model.sample(5, random_state=3), model.sample(5, random_state=4))
     rng = np.random.RandomState(0)
     assert not np.allclose(model.sample(5, random_state=rng), model.sample(5, random_state=rng))
+
+
+@pytest.mark.parametrize("scaling", ["standard", "quantile"])
+@pytest.mark.parametrize("likelihood", ["gaussian", "student_t", "ordinal"])
+def test_filled_gaps_do_not_depend_on_the_default_device(Estimator, X, likelihood, scaling):
+    holed = np.where(np.random.default_rng(0).random(X.shape) < 0.2, np.nan, X)
+    model = quick(Estimator, likelihood=likelihood, scaling=scaling).fit(holed)
+    _noise._t_parts.cache_clear()
+    with torch.device("meta"):
+        there = model.impute(holed), *model.impute(holed, n_draws=2)
+    np.testing.assert_array_equal(there, (model.impute(holed), *model.impute(holed, n_draws=2)))
 
 
 # -------------------------------------------------------------------------------- global state

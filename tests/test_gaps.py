@@ -955,3 +955,12 @@ def test_a_given_cell_tells_that_it_is_known(Estimator, as_frame):
     assert drawn[:, 0].mean() > 0.9
     assert drawn[:, 1].mean() == pytest.approx(50, abs=2.5)
     assert len(np.unique(drawn[:, 1])) > 100  # no few rows again and again
+
+
+def test_draws_stop_at_the_limit_of_a_column(Estimator):
+    X = np.maximum(make_rows(400, 4), -0.5).astype(np.float32)
+    holed = np.where(np.random.default_rng(0).random(X.shape) < 0.2, np.nan, X)
+    model = quick(Estimator, likelihood="censored_logistic", max_iter=20).fit(holed)
+    drawn = np.stack(model.impute(holed, n_draws=3))[:, np.isnan(holed)]
+    assert drawn.min() == X.min()
+    assert (drawn == X.min()).mean() > 0.05
